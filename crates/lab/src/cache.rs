@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The folder in which everything that can be made again is kept.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use crate::cancel::{Cancel, POLL};
+use crate::error::{Context, Error, Result};
+
+/// `$XDG_CACHE_HOME/vexlab`. Its folders appear whole or not at all: they are made under another name
+/// beside their place and renamed into it.
+#[derive(Debug, Clone)]
+pub struct Cache {
+    root: PathBuf,
+}
+
+/// The right to change one part of the cache. Others who want it wait; it ends with this value, or with
+/// the process, however that ends.
+#[derive(Debug)]
+#[must_use]
+pub struct Lock {
+    _file: File,
+}
+
+impl Cache {
+    /// The user's cache: `$XDG_CACHE_HOME/vexlab`, else `$HOME/.cache/vexlab`.
+    ///
+    /// # Errors
+    ///
+    /// When neither variable is set to an absolute path, or the folder can't be made.
+    pub fn of_user() -> Result<Self> {
+        let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
+        let base = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")));
+        let base = base.ok_or_else(|| {
+            Error::lab("there is no place for the cache: neither XDG_CACHE_HOME nor HOME is an absolute path")
+                .with_remedy("set XDG_CACHE_HOME to a folder with 2 GB of space")
+        })?;
+        Self::at(base.join("vexlab"))
+    }
+
+    /// A cache in this folder, which is made if it is missing.
+    ///
+    /// # Errors
+    ///
+    /// When the folder can't be made.
+    pub fn at(root: PathBuf) -> Result<Self> {
+        make_dir(&root)?;
+        Ok(Self { root })
+    }
+
+    /// The path of something in the cache, there or not.
+    pub fn path(&self, relative: impl AsRef<Path>) -> PathBuf {
+        self.root.join(relative)
+    }
+
+    /// Waits for the right to change the part called `name` (letters, digits, `.`, `-`).
+    ///
+    /// # Errors
+    ///
+    /// When the lock file can't be made, or the wait is cancelled.
+    pub fn lock(&self, name: &str, cancel: &Cancel) -> Result<Lock> {
+        make_dir(&self.path("locks"))?;
+        let path = self.path("locks").join(name);
+        let file = File::create(&path).context(|| format!("make the lock file {}", path.display()))?;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Lock { _file: file }),
+                Err(fs::TryLockError::WouldBlock) => {
+                    cancel.check()?;
+                    std::thread::sleep(POLL);
+                }
+                Err(fs::TryLockError::Error(error)) => {
+                    return Err(error).context(|| format!("lock {}", path.display()));
+                }
+            }
+        }
+    }
+
+    /// An empty folder beside the cache's parts, removed with the value unless [published](Self::publish).
+    ///
+    /// # Errors
+    ///
+    /// When it can't be made.
+    pub fn staging(&self) -> Result<TempDir> {
+        let parent = self.path("staging");
+        make_dir(&parent)?;
+        tempfile::Builder::new()
+            .tempdir_in(&parent)
+            .context(|| format!("make a folder under {}", parent.display()))
+    }
+
+    /// Puts a finished staging folder in its place, in one step.
+    ///
+    /// # Errors
+    ///
+    /// When the place is taken or can't be written.
+    pub fn publish(&self, staging: TempDir, relative: impl AsRef<Path>) -> Result<PathBuf> {
+        let place = self.path(relative);
+        if let Some(parent) = place.parent() {
+            make_dir(parent)?;
+        }
+        fs::rename(staging.path(), &place)
+            .context(|| format!("move {} to {}", staging.path().display(), place.display()))?;
+        // The folder has its new name: there is nothing left to remove under the old one.
+        let _ = staging.keep();
+        Ok(place)
+    }
+
+    /// Writes a file in the cache in one step: readers see all of it or the one before.
+    ///
+    /// # Errors
+    ///
+    /// When it can't be written.
+    pub fn write(&self, relative: impl AsRef<Path>, content: &[u8]) -> Result<PathBuf> {
+        let place = self.path(relative);
+        write_atomically(&place, content)?;
+        Ok(place)
+    }
+
+    /// Removes leavings of processes that were killed: staging folders older than a day.
+    pub fn sweep(&self) {
+        let Ok(entries) = fs::read_dir(self.path("staging")) else { return };
+        let day = std::time::Duration::from_secs(24 * 60 * 60);
+        for entry in entries.flatten() {
+            let age = entry.metadata().and_then(|m| m.modified()).ok().and_then(|t| t.elapsed().ok());
+            if age.is_some_and(|age| age > day) {
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
+    }
+}
+
+/// Makes a folder and its parents.
+///
+/// # Errors
+///
+/// When that fails; the message names the folder.
+pub fn make_dir(path: &Path) -> Result<()> {
+    fs::create_dir_all(path).context(|| format!("make the folder {}", path.display()))
+}
+
+/// Writes a file under another name and renames it into place.
+///
+/// # Errors
+///
+/// When that fails; the message names the file.
+pub fn write_atomically(place: &Path, content: &[u8]) -> Result<()> {
+    let parent = place.parent().unwrap_or(Path::new("."));
+    make_dir(parent)?;
+    let write = || -> std::io::Result<()> {
+        let mut file = tempfile::NamedTempFile::new_in(parent)?;
+        std::io::Write::write_all(&mut file, content)?;
+        file.persist(place)?;
+        Ok(())
+    };
+    write().context(|| format!("write {}", place.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_published_is_there_whole_and_staging_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::at(dir.path().join("vexlab")).unwrap();
+        let staging = cache.staging().unwrap();
+        fs::write(staging.path().join("file"), "content").unwrap();
+        let place = cache.publish(staging, "kernels/name").unwrap();
+        assert_eq!(fs::read_to_string(place.join("file")).unwrap(), "content");
+        assert_eq!(fs::read_dir(cache.path("staging")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_staging_folder_that_is_not_published_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::at(dir.path().to_owned()).unwrap();
+        drop(cache.staging().unwrap());
+        assert_eq!(fs::read_dir(cache.path("staging")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_lock_that_is_held_is_waited_for_until_cancelled() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::at(dir.path().to_owned()).unwrap();
+        let held = cache.lock("part", &Cancel::default()).unwrap();
+        let cancel = Cancel::default();
+        cancel.cancel();
+        assert!(cache.lock("part", &cancel).is_err());
+        drop(held);
+        assert!(cache.lock("part", &cancel).is_ok());
+    }
+}

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Messages between `vexlab` on the host and the agent in the virtual machine.
+//!
+//! The two ends share one ordered, reliable byte stream (a virtio-serial port). Each message is one
+//! [frame](frame): a length, then the message in postcard's encoding. The host sends [`Request`]s; the
+//! agent answers each, in order, with exactly one [`Reply`] that [ends](Reply::ends_request) it, and may
+//! send other replies (output, log records) before that. The session's last message is [`Reply::Bye`]: a
+//! session that ends without one was cut short, whatever came before.
+//!
+//! Nothing here does I/O, and nothing here trusts its input: a frame from the other side is bytes until
+//! [`Decoder`] has checked it.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod frame;
+mod message;
+
+pub use frame::{Decoder, FrameError, encode};
+pub use message::{Exit, Marker, MarkerError, Process, Reply, Request, Stream, WindowSize};
+
+/// The version of this protocol. Both sides send theirs in the first message, and neither goes on when
+/// they differ.
+pub const VERSION: u16 = 1;
+
+/// The name of the virtio-serial port that carries the messages.
+pub const PORT: &str = "vexlab.agent";
+
+/// The kernel parameter that marks a machine as ours; its value is a [`Marker`].
+pub const MARKER_PARAMETER: &str = "vexlab.machine";

@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! What the two sides say to each other.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+use core::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// Marks one machine as started by one `vexlab`: 128 random bits, 32 hexadecimal digits on the kernel's
+/// command line. Holding one proves nothing by itself; the agent compares the one it was booted with
+/// with the one that the host sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Marker([u8; 16]);
+
+/// A text that is not a [`Marker`].
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("a machine's marker is 32 hexadecimal digits")]
+pub struct MarkerError;
+
+impl Marker {
+    /// The marker with these bytes.
+    pub fn new(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+}
+
+impl fmt::Display for Marker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl FromStr for Marker {
+    type Err = MarkerError;
+
+    fn from_str(text: &str) -> Result<Self, MarkerError> {
+        if text.len() != 32 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Err(MarkerError);
+        }
+        u128::from_str_radix(text, 16).map(|n| Self(n.to_be_bytes())).map_err(|_| MarkerError)
+    }
+}
+
+/// A terminal's size in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WindowSize {
+    /// Lines.
+    pub rows: u16,
+    /// Characters in a line.
+    pub columns: u16,
+}
+
+/// A program to run in the machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    /// The program, looked up in the machine's `PATH` unless it holds a slash, and its arguments.
+    pub arguments: Vec<String>,
+    /// Added to the machine's environment; a name given here replaces one given there.
+    pub environment: Vec<(String, String)>,
+    /// With a size, the program runs on a terminal of its own, and all output is [`Stream::Stdout`].
+    pub terminal: Option<WindowSize>,
+}
+
+/// What the host asks for. Every request is answered by exactly one [`Reply`] that ends it, except those
+/// that go to a running process (`Stdin`, `StdinEnd`, `Resize`, `Signal`), which are not answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request {
+    /// Opens the session. Answered by [`Reply::Hello`].
+    Hello {
+        /// The host's [`VERSION`](crate::VERSION).
+        version: u16,
+        /// The marker that the host booted this machine with.
+        marker: Marker,
+        /// The host's clock: seconds since 1970.
+        unix_seconds: u64,
+    },
+    /// Writes to a file, making its folders. Answered by [`Reply::Done`] or [`Reply::Failed`].
+    Put {
+        /// An absolute path in the machine.
+        path: String,
+        /// The file's permission bits.
+        mode: u32,
+        /// Whether `data` goes behind what the file holds, or replaces it.
+        append: bool,
+        /// At most [`CHUNK`](crate::frame::CHUNK) bytes.
+        data: Vec<u8>,
+    },
+    /// Reads a file to its end as [`Reply::Output`] on standard output. Ended by [`Reply::Done`],
+    /// [`Reply::Failed`], or [`Reply::Killed`].
+    Read {
+        /// An absolute path in the machine.
+        path: String,
+    },
+    /// Writes `input` to a file and, through the same open file, reads the answer (for files whose state
+    /// is per open file). Ended like `Read`.
+    Ask {
+        /// An absolute path in the machine.
+        path: String,
+        /// What to write, in one call.
+        input: Vec<u8>,
+    },
+    /// Loads a module with `finit_module(2)`. Answered by [`Reply::Done`], [`Reply::Failed`], or
+    /// [`Reply::Killed`].
+    Load {
+        /// The `.ko` file's absolute path in the machine.
+        path: String,
+        /// The module's parameters, separated by spaces.
+        parameters: String,
+    },
+    /// Unloads a module with `delete_module(2)`, never by force. Answered like `Load`.
+    Unload {
+        /// The module's name.
+        name: String,
+    },
+    /// Runs a program. Ended by [`Reply::Exited`] or [`Reply::Failed`].
+    Run(Process),
+    /// Bytes for the running program's standard input.
+    Stdin {
+        /// At most [`CHUNK`](crate::frame::CHUNK) bytes.
+        data: Vec<u8>,
+    },
+    /// No more standard input follows.
+    StdinEnd,
+    /// The terminal has a new size.
+    Resize(WindowSize),
+    /// Sends a signal to the running program's process group.
+    Signal {
+        /// The signal's number on Linux.
+        number: i32,
+    },
+    /// Ends the session. Answered by [`Reply::Bye`]; then the machine powers off.
+    PowerOff,
+}
+
+/// Which of a program's outputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stream {
+    /// Standard output, or the terminal.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// How a program ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Exit {
+    /// It ended by itself with this status, 0 to 255.
+    Status(i32),
+    /// This signal ended it.
+    Signal(i32),
+}
+
+/// What the agent says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reply {
+    /// The session is open.
+    Hello {
+        /// The agent's [`VERSION`](crate::VERSION).
+        version: u16,
+        /// The running kernel, as `uname -r` says it.
+        release: String,
+        /// Microseconds since the machine's kernel started.
+        uptime_micros: u64,
+    },
+    /// The request was carried out.
+    Done,
+    /// The kernel, or the agent, refused.
+    Failed {
+        /// What was being done, with the object's name: `open /sys/…`.
+        action: String,
+        /// The kernel's error number.
+        errno: i32,
+    },
+    /// The helper process that made the system call did not come back from it: the kernel killed it, as
+    /// it does when it oopses.
+    Killed {
+        /// The signal that ended it.
+        signal: i32,
+    },
+    /// Output of the running program, or content of the file being read.
+    Output {
+        /// Where it was written.
+        stream: Stream,
+        /// At most [`CHUNK`](crate::frame::CHUNK) bytes.
+        data: Vec<u8>,
+    },
+    /// The program ended; all its output has been sent.
+    Exited(Exit),
+    /// A record of the kernel's log. Records made while a request is carried out are sent before the
+    /// reply that ends it.
+    Log {
+        /// The `printk` level, 0 (emergency) to 7 (debug).
+        level: u8,
+        /// Microseconds since the machine's kernel started.
+        uptime_micros: u64,
+        /// The text, without its prefix.
+        text: String,
+    },
+    /// The agent won't work in this place, or with this host.
+    Refused {
+        /// Why.
+        reason: String,
+    },
+    /// The end message.
+    Bye {
+        /// The kernel's taint bits, as `/proc/sys/kernel/tainted` has them.
+        taint: u64,
+        /// The modules that are still loaded, one name each.
+        modules: Vec<String>,
+    },
+}
+
+impl Reply {
+    /// Whether this reply ends the request that it answers. `Output` and `Log` do not.
+    pub fn ends_request(&self) -> bool {
+        !matches!(self, Self::Output { .. } | Self::Log { .. })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::*;
+
+    #[test]
+    fn a_marker_is_its_own_text() {
+        let marker = Marker::new(*b"0123456789abcdef");
+        assert_eq!(marker.to_string().parse(), Ok(marker));
+    }
+
+    #[test]
+    fn what_is_not_a_marker_is_refused() {
+        for text in ["", "12", "+123456789abcdef0123456789abcdef", &"g".repeat(32), &"a".repeat(33)] {
+            assert_eq!(text.parse::<Marker>(), Err(MarkerError), "{text}");
+        }
+    }
+}
