@@ -1,1 +1,34 @@
-fn main() {}
+// SPDX-License-Identifier: GPL-2.0-only
+//! Builds the agent, statically linked, for the library to carry in itself: one program is all there is to
+//! install, and the two ends of the protocol are always of one version.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::{env, fs};
+
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+fn main() {
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
+    let here = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR"));
+    let workspace = here.join("../..");
+    for path in ["guest/agent", "crates/wire", "Cargo.lock", "Cargo.toml"] {
+        println!("cargo::rerun-if-changed={}", workspace.join(path).display());
+    }
+    let target_dir = out.join("agent-build");
+    let status = Command::new(env::var_os("CARGO").expect("cargo sets CARGO"))
+        .args(["build", "--quiet", "--package", "agent", "--profile", "agent", "--target", TARGET])
+        .arg("--manifest-path")
+        .arg(workspace.join("Cargo.toml"))
+        .arg("--target-dir")
+        .arg(&target_dir)
+        // What the caller's cargo set for the host's programs is not for this one.
+        .env_remove("RUSTC_WORKSPACE_WRAPPER")
+        .env_remove("CARGO_BUILD_TARGET")
+        .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static\u{1f}-Crelocation-model=static")
+        .status()
+        .expect("cargo can be started");
+    assert!(status.success(), "the agent does not build");
+    let agent = target_dir.join(TARGET).join("agent/agent");
+    fs::copy(&agent, out.join("agent")).unwrap_or_else(|error| panic!("copy {}: {error}", agent.display()));
+}

@@ -24,6 +24,29 @@ pub struct Lock {
     _file: File,
 }
 
+impl Lock {
+    /// Waits until nobody else holds the lock on this file, which is made if it is missing.
+    ///
+    /// # Errors
+    ///
+    /// When the file can't be made, or the wait is cancelled.
+    pub fn of_file(path: &Path, cancel: &Cancel) -> Result<Self> {
+        let file = File::create(path).context(|| format!("make the lock file {}", path.display()))?;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Self { _file: file }),
+                Err(fs::TryLockError::WouldBlock) => {
+                    cancel.check()?;
+                    std::thread::sleep(POLL);
+                }
+                Err(fs::TryLockError::Error(error)) => {
+                    return Err(error).context(|| format!("lock {}", path.display()));
+                }
+            }
+        }
+    }
+}
+
 impl Cache {
     /// The user's cache: `$XDG_CACHE_HOME/vexlab`, else `$HOME/.cache/vexlab`.
     ///
@@ -62,20 +85,7 @@ impl Cache {
     /// When the lock file can't be made, or the wait is cancelled.
     pub fn lock(&self, name: &str, cancel: &Cancel) -> Result<Lock> {
         make_dir(&self.path("locks"))?;
-        let path = self.path("locks").join(name);
-        let file = File::create(&path).context(|| format!("make the lock file {}", path.display()))?;
-        loop {
-            match file.try_lock() {
-                Ok(()) => return Ok(Lock { _file: file }),
-                Err(fs::TryLockError::WouldBlock) => {
-                    cancel.check()?;
-                    std::thread::sleep(POLL);
-                }
-                Err(fs::TryLockError::Error(error)) => {
-                    return Err(error).context(|| format!("lock {}", path.display()));
-                }
-            }
-        }
+        Lock::of_file(&self.path("locks").join(name), cancel)
     }
 
     /// An empty folder beside the cache's parts, removed with the value unless [published](Self::publish).

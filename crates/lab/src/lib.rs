@@ -5,16 +5,46 @@
 //! gets [events](event::Event) on the way and a [record](verdict) or an [error](error::Error) at the end.
 #![forbid(unsafe_code)]
 
+/// Which accelerator machines can use.
+pub mod accel;
+/// Debian's archive.
+pub mod apt;
+/// From source to a module.
+pub mod build;
+/// A shell and its tools, for machines.
+pub mod busybox;
 /// What is kept between runs.
 pub mod cache;
 /// Stopping early.
 pub mod cancel;
+/// The serial console.
+pub mod console;
 /// Errors in the user's terms.
 pub mod error;
 /// What is told on the way.
 pub mod event;
+/// The machine that the lab runs on.
+pub mod host;
+/// The machine's first file system.
+pub mod initramfs;
+/// Kernels to build for and to boot.
+pub mod kernel;
+/// The Kernel Test Anything Protocol.
+pub mod ktap;
+/// The virtual machine and its command line.
+pub mod machine;
+/// Archives for the kernel to unpack.
+pub mod newc;
 /// Programs of the host.
 pub mod process;
+/// A module's project.
+pub mod project;
+/// A run, from start to end.
+pub mod run;
+/// A running machine, and the agent in it.
+pub mod session;
+/// The Rust compiler and its library's source.
+pub mod toolchain;
 /// What a run ends in.
 pub mod verdict;
 
@@ -46,4 +76,11 @@ impl Lab {
     pub fn progress_end(&self) {
         self.reporter.event(&event::Event::ProgressEnd);
     }
+}
+
+/// Random bytes from the kernel.
+fn random_bytes<const N: usize>() -> std::io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    std::io::Read::read_exact(&mut std::fs::File::open("/dev/urandom")?, &mut bytes)?;
+    Ok(bytes)
 }

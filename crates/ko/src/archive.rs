@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Static libraries as rustc writes them.
+
+use std::collections::BTreeSet;
+
+use object::read::archive::ArchiveFile;
+use object::{Object, ObjectSymbol, SymbolKind};
+
+use crate::ReadError;
+
+/// Members of these crates belong to Rust's own library, whose symbols are not a module's interface.
+const LIBRARY_CRATES: [&str; 3] = ["core-", "alloc-", "compiler_builtins-"];
+
+/// The functions that a static library offers to C: those with a name that rustc did not mangle, defined
+/// outside Rust's own library. Sorted.
+///
+/// # Errors
+///
+/// When the bytes are no archive, or a member is no object.
+pub fn exports(bytes: &[u8]) -> Result<Vec<String>, ReadError> {
+    let archive = ArchiveFile::parse(bytes).map_err(ReadError::Archive)?;
+    let mut names = BTreeSet::new();
+    for member in archive.members() {
+        let member = member.map_err(ReadError::Archive)?;
+        let member_name = String::from_utf8_lossy(member.name()).into_owned();
+        if LIBRARY_CRATES.iter().any(|prefix| member_name.starts_with(prefix)) || !member_name.ends_with(".o")
+        {
+            continue;
+        }
+        let malformed = |source| ReadError::Object { name: member_name.clone(), source };
+        let object = object::File::parse(member.data(bytes).map_err(malformed)?).map_err(malformed)?;
+        for symbol in object.symbols() {
+            let is_function =
+                symbol.kind() == SymbolKind::Text && symbol.is_definition() && symbol.is_global();
+            if is_function
+                && let Ok(name) = symbol.name()
+                && !is_rusts_own(name)
+            {
+                names.insert(name.to_owned());
+            }
+        }
+    }
+    Ok(names.into_iter().collect())
+}
+
+/// Whether a name was made by rustc, or is one that the language itself needs.
+fn is_rusts_own(name: &str) -> bool {
+    name.starts_with("_R")
+        || name.starts_with("_ZN")
+        || name.starts_with("__rust")
+        || name == "rust_eh_personality"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_archive_is_refused() {
+        assert!(matches!(exports(b"nothing"), Err(ReadError::Archive(_))));
+        assert!(exports(b"!<arch>\n").unwrap().is_empty());
+    }
+
+    #[test]
+    fn mangled_names_are_no_exports() {
+        assert!(is_rusts_own("_RNvCs1_4core3foo") && is_rusts_own("_ZN4core3foo17h0E"));
+        assert!(!is_rusts_own("vexfs_rs_answer"));
+    }
+}

@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The kernel's own build system, run on a mirror of the project's sources.
+//!
+//! Kbuild writes beside its sources. The mirror, a folder of links, keeps the project clean and lets one
+//! source be built for several kernels.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use walkdir::WalkDir;
+
+use super::fingerprint::{Fingerprint, Stamp};
+use super::{Build, is_source_dir};
+use crate::cache::{make_dir, write_atomically};
+use crate::error::{Context, Error, Kind, Result};
+use crate::kernel::Kernel;
+use crate::process::Program;
+
+/// A finished module.
+pub(super) struct Made {
+    /// With debug information.
+    pub(super) module: PathBuf,
+    /// Without.
+    pub(super) stripped: PathBuf,
+}
+
+/// The make variable that tells a Kbuild file that the Rust object was left out on purpose.
+const C_ONLY: &str = "VEXLAB_C_ONLY=y";
+
+/// Compiles the C files and links the module, with the Rust object placed beside them.
+pub(super) fn module(build: &Build<'_>, rust: Option<(&str, &Path)>, c_only: bool) -> Result<Made> {
+    let manifest = &build.project.manifest().module;
+    let source_dir = build.project.module_dir()?;
+    let root = build.project.root();
+    let sources = sources(root)?;
+    let mirror = build.dir.join("c");
+    let mirrored_dir = mirror.join(source_dir.strip_prefix(root).unwrap_or(Path::new("")));
+    let name = build.project.name();
+    let made = Made { module: build.dir.join(format!("{name}.ko")), stripped: build.dir.join("stripped.ko") };
+
+    let mut variables = manifest.make.clone();
+    if c_only {
+        variables.push(C_ONLY.to_owned());
+    }
+    let mut fingerprint = Fingerprint::default();
+    fingerprint.text(kernel_identity(build.kernel)).text(variables.join("\0"));
+    for path in sources.values() {
+        fingerprint.file(path);
+    }
+    if let Some((object, path)) = rust {
+        fingerprint.text(object).file(path);
+    }
+    let stamp = Stamp::new(build.dir.join("c-stamp"), fingerprint);
+    if stamp.is_fresh(&[&made.module, &made.stripped]) {
+        return Ok(made);
+    }
+    stamp.clear();
+
+    let extra = rust.map(|(object, _)| mirrored_dir.join(object));
+    sync_mirror(&mirror, &sources, extra.as_deref())?;
+    if let Some((object, path)) = rust {
+        place_object(&mirrored_dir, object, path)?;
+    }
+    let what = format!("compiling {name} for {}", build.kernel.name());
+    build.lab.progress(&what, 0, 0);
+    let finished = make(build, &mirrored_dir).args(&variables).args(["modules"]).run(&build.lab.cancel);
+    build.lab.progress_end();
+    let finished = finished?;
+    let output = compiler_output(&finished.output, &[(&mirrored_dir, &source_dir), (&mirror, root)]);
+    if !finished.status.success() {
+        return Err(build.failed("the C build", output));
+    }
+    build.warn(&output);
+    let ko = mirrored_dir.join(format!("{name}.ko"));
+    if !ko.is_file() {
+        return Err(Error::new(
+            Kind::Build,
+            format!("the Kbuild file in {} makes no {name}.ko", source_dir.display()),
+        )
+        .with_remedy("set `name` under [module] in vexlab.toml to the NAME of its `obj-m := NAME.o`"));
+    }
+    fs::copy(&ko, &made.module).context(|| format!("copy {} to {}", ko.display(), made.module.display()))?;
+    strip(build, &made)?;
+    stamp.store()?;
+    Ok(made)
+}
+
+/// `make` for a folder of module sources, with nothing of the caller's environment that changes a build.
+pub(super) fn make(build: &Build<'_>, dir: &Path) -> Program {
+    let jobs = std::thread::available_parallelism().map_or(1, |n| n.get());
+    let mut program = Program::new("make")
+        .from_package("make")
+        .args(["-s", "-C"])
+        .args([build.kernel.build_dir()])
+        .args([format!("M={}", dir.display()), format!("-j{jobs}")])
+        // The kernel's vmlinux, which module BTF is made against, is not part of the headers.
+        .args(["CONFIG_DEBUG_INFO_BTF_MODULES="])
+        .env("LC_ALL", "C")
+        .merged()
+        .limit(build.limit());
+    for name in [
+        "MAKEFLAGS",
+        "MFLAGS",
+        "MAKELEVEL",
+        "MAKEFILES",
+        "ARCH",
+        "CROSS_COMPILE",
+        "KCFLAGS",
+        "KBUILD_OUTPUT",
+        "O",
+        "M",
+    ] {
+        program = program.env_remove(name);
+    }
+    let (mirror, root) = (build.dir.join("c"), build.project.root());
+    program.env("KCFLAGS", format!("-fdebug-prefix-map={}={}", mirror.display(), root.display()))
+}
+
+/// What of a kernel shapes a module that is built for it.
+fn kernel_identity(kernel: &Kernel) -> String {
+    format!("{} {} {:?}", kernel.release(), kernel.build_dir().display(), kernel.packages())
+}
+
+/// What a compiler said, without make's own words, with files named as the user knows them.
+pub(super) fn compiler_output(output: &str, places: &[(&Path, &Path)]) -> String {
+    let noise = |line: &&str| {
+        let from_make = line.starts_with("make[") || line.starts_with("make: ");
+        let missing = line.contains("No rule to make target");
+        let skipped_btf = line.starts_with("Skipping BTF generation");
+        (!from_make || missing) && !skipped_btf
+    };
+    let mut text = output.lines().filter(noise).collect::<Vec<_>>().join("\n");
+    for (mirrored, original) in places {
+        text = text.replace(&mirrored.display().to_string(), &original.display().to_string());
+    }
+    text
+}
+
+/// The project's files that a C build may read: relative path to absolute path.
+fn sources(root: &Path) -> Result<BTreeMap<PathBuf, PathBuf>> {
+    let mut files = BTreeMap::new();
+    for entry in WalkDir::new(root).into_iter().filter_entry(|entry| is_source_dir(root, entry)) {
+        let entry = entry.context(|| format!("read the sources in {}", root.display()))?;
+        let is_dir = fs::metadata(entry.path()).is_ok_and(|data| data.is_dir());
+        if let (false, Ok(relative)) = (is_dir, entry.path().strip_prefix(root)) {
+            files.insert(relative.to_owned(), entry.path().to_owned());
+        }
+    }
+    Ok(files)
+}
+
+/// Makes the mirror have a link for each source, and no link for anything else.
+fn sync_mirror(mirror: &Path, sources: &BTreeMap<PathBuf, PathBuf>, keep: Option<&Path>) -> Result<()> {
+    make_dir(mirror)?;
+    for entry in WalkDir::new(mirror) {
+        let entry = entry.context(|| format!("read {}", mirror.display()))?;
+        let relative = entry.path().strip_prefix(mirror).unwrap_or(Path::new(""));
+        let stale = entry.path_is_symlink() && !sources.contains_key(relative) && keep != Some(entry.path());
+        if stale {
+            fs::remove_file(entry.path()).context(|| format!("remove {}", entry.path().display()))?;
+        }
+    }
+    for (relative, original) in sources {
+        let link = mirror.join(relative);
+        if fs::read_link(&link).is_ok_and(|target| target == *original) {
+            continue;
+        }
+        if let Some(parent) = link.parent() {
+            make_dir(parent)?;
+        }
+        // What Kbuild made under this name before there was a source of that name.
+        fs::remove_file(&link).ok();
+        symlink(original, &link).context(|| format!("link {} to {}", link.display(), original.display()))?;
+    }
+    Ok(())
+}
+
+/// Puts the Rust object where Kbuild looks for it, with the `.cmd` file that Kbuild wants beside an object.
+fn place_object(dir: &Path, name: &str, object: &Path) -> Result<()> {
+    let place = dir.join(name);
+    let unchanged = |a: &Path, b: &Path| matches!((fs::read(a), fs::read(b)), (Ok(a), Ok(b)) if a == b);
+    if !unchanged(&place, object) {
+        fs::remove_file(&place).ok();
+        fs::copy(object, &place).context(|| format!("copy {} to {}", object.display(), place.display()))?;
+    }
+    let command = format!("cmd_{} := linked by vexlab\n", place.display());
+    write_atomically(&dir.join(format!(".{name}.cmd")), command.as_bytes())
+}
+
+fn strip(build: &Build<'_>, made: &Made) -> Result<()> {
+    let finished = Program::new("objcopy")
+        .from_package("binutils")
+        .args(["--strip-debug".as_ref(), made.module.as_os_str(), made.stripped.as_os_str()])
+        .merged()
+        .run(&build.lab.cancel)?;
+    if finished.status.success() { Ok(()) } else { Err(build.failed("the stripping", finished.output)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mirror_follows_the_sources() {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, mirror) = (dir.path().join("project"), dir.path().join("mirror"));
+        for (file, text) in
+            [("a.c", "a"), ("sub/b.h", "b"), ("crate/Cargo.toml", ""), (".git/x", ""), ("target/y", "")]
+        {
+            make_dir(root.join(file).parent().unwrap()).unwrap();
+            fs::write(root.join(file), text).unwrap();
+        }
+        let found = sources(&root).unwrap();
+        assert_eq!(found.keys().map(|p| p.to_str().unwrap()).collect::<Vec<_>>(), ["a.c", "sub/b.h"]);
+        sync_mirror(&mirror, &found, None).unwrap();
+        fs::write(mirror.join("a.o"), "made").unwrap();
+        assert_eq!(fs::read_to_string(mirror.join("sub/b.h")).unwrap(), "b");
+
+        fs::remove_file(root.join("a.c")).unwrap();
+        sync_mirror(&mirror, &sources(&root).unwrap(), None).unwrap();
+        assert!(fs::symlink_metadata(mirror.join("a.c")).is_err());
+        assert!(mirror.join("a.o").exists(), "what Kbuild made stays");
+    }
+
+    #[test]
+    fn makes_own_words_are_left_out_and_files_are_named_as_the_user_knows_them() {
+        let output = "make[2]: *** [scripts/Makefile.build:250: /m/c/a.o] Error 1\n/m/c/a.c:3:1: error: no\n";
+        assert_eq!(compiler_output(output, &[(Path::new("/m/c"), Path::new("/p"))]), "/p/a.c:3:1: error: no");
+        let missing = "make[2]: *** No rule to make target '/m/c/rust.o', needed by '/m/c/m.o'.  Stop.\n";
+        assert!(compiler_output(missing, &[]).contains("rust.o"));
+    }
+}

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! From a project's source to a module for one kernel.
+//!
+//! Rust first: cargo builds a static library for the kernel's target ([`rust`]), the link keeps what its
+//! exported functions reach ([`link`]), the header is compared with the Rust functions ([`interface`]);
+//! then Kbuild compiles the C files and links all of it ([`kbuild`]).
+
+mod fingerprint;
+mod flags;
+mod interface;
+mod kbuild;
+mod link;
+mod rust;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+pub use flags::{TARGET, rust_flags};
+
+use crate::Lab;
+use crate::cache::make_dir;
+use crate::error::{Context, Error, Kind, Result};
+use crate::kernel::Kernel;
+use crate::project::Project;
+
+/// The key that is compiled into the Rust object, and into nothing else: only that object can answer a
+/// challenge with it.
+pub type ProofKey = [u8; 16];
+
+/// A finished build. Holding one proves that `module` was made from the project's present source, and,
+/// unless it was asked for without, that the Rust object was linked into it.
+#[derive(Debug, Clone)]
+pub struct Built {
+    /// The module with its debug information.
+    pub module: PathBuf,
+    /// The same without debug information, for the machine.
+    pub stripped: PathBuf,
+    /// What is known of the Rust side; `None` for a module in C alone.
+    pub rust: Option<RustSide>,
+    /// The time spent compiling.
+    pub build_time: Duration,
+    /// The time spent on the Rust object's link.
+    pub link_time: Duration,
+}
+
+/// The Rust side of a finished build.
+#[derive(Debug, Clone)]
+pub struct RustSide {
+    /// The linked object.
+    pub object: PathBuf,
+    /// Its exported functions.
+    pub exports: Vec<String>,
+    /// The key in it.
+    pub key: ProofKey,
+}
+
+/// What a user may ask of a build.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options {
+    /// Leave the Rust side out.
+    pub c_only: bool,
+    /// Build the Rust side with only the cargo feature `kernel-minimal`.
+    pub minimal: bool,
+}
+
+/// What a compiler printed, as the cause of an error.
+#[derive(Debug)]
+struct Transcript(String);
+
+impl fmt::Display for Transcript {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.trim_end())
+    }
+}
+
+impl std::error::Error for Transcript {}
+
+/// A build's folder for one kernel, and what the steps share.
+struct Build<'a> {
+    lab: &'a Lab,
+    project: &'a Project,
+    kernel: &'a Kernel,
+    dir: PathBuf,
+}
+
+/// Builds the project's module for this kernel; what is unchanged is not made again.
+///
+/// # Errors
+///
+/// [`Kind::Build`] with the compiler's own words when the source is wrong; [`Kind::Lab`] when a tool is
+/// missing or the disk is full.
+pub fn build(lab: &Lab, project: &Project, kernel: &Kernel, options: Options) -> Result<Built> {
+    let mut variant = folder_name(kernel);
+    if options.c_only {
+        variant.push_str("-c-only");
+    } else if options.minimal {
+        variant.push_str("-minimal");
+    }
+    let build = Build { lab, project, kernel, dir: project.output_dir().join(variant) };
+    make_dir(&build.dir)?;
+    let _lock = build.lock()?;
+
+    let started = Instant::now();
+    let mut link_time = Duration::ZERO;
+    let rust = match (&project.manifest().rust, options.c_only) {
+        (Some(manifest), false) => {
+            let library = rust::library(&build, manifest, options)?;
+            let linking = Instant::now();
+            let object = link::object(&build, &library)?;
+            interface::check(&build, manifest, &library)?;
+            link_time = linking.elapsed();
+            Some((manifest, library, object))
+        }
+        _ => None,
+    };
+    let rust_object =
+        rust.as_ref().map(|(manifest, _, object)| (manifest.object.as_str(), object.path.as_path()));
+    let made = kbuild::module(&build, rust_object, options.c_only)?;
+    let rust = rust.map(|(_, library, object)| RustSide {
+        object: object.path,
+        exports: object.exports,
+        key: library.key,
+    });
+    let build_time = started.elapsed().saturating_sub(link_time);
+    Ok(Built { module: made.module, stripped: made.stripped, rust, build_time, link_time })
+}
+
+/// A kernel's name as the name of a folder. Paths of build trees get their hash.
+fn folder_name(kernel: &Kernel) -> String {
+    let name = kernel.name();
+    if !name.contains('/') {
+        return name.to_owned();
+    }
+    let mut fingerprint = fingerprint::Fingerprint::default();
+    fingerprint.text(name);
+    format!("tree-{}", &fingerprint.finish()[..12])
+}
+
+/// Looks a finished module over before a machine is started with it.
+///
+/// # Errors
+///
+/// [`Kind::Check`] when a kernel would refuse it, or when the Rust side is not in it.
+pub fn check(built: &Built) -> Result<()> {
+    let bytes = std::fs::read(&built.module).context(|| format!("read {}", built.module.display()))?;
+    let functions = built.rust.as_ref().map_or(&[][..], |rust| &rust.exports);
+    let findings = ko::check(&bytes, functions).context(|| format!("read {}", built.module.display()))?;
+    let Some(first) = findings.first() else { return Ok(()) };
+    let name = built.module.file_name().unwrap_or_default().display();
+    let message = match findings.len() {
+        1 => format!("{name} is refused: {first}"),
+        more => format!("{name} is refused: {first}; and {} findings more", more - 1),
+    };
+    Err(Error::new(Kind::Check, message).with_remedy(first.remedy()))
+}
+
+impl Build<'_> {
+    /// One build of a project for a kernel at a time.
+    fn lock(&self) -> Result<crate::cache::Lock> {
+        crate::cache::Lock::of_file(&self.dir.join("lock"), &self.lab.cancel)
+    }
+
+    /// The limit that the project sets for compiling.
+    fn limit(&self) -> Duration {
+        self.project.manifest().timeouts.build
+    }
+
+    /// An error of the user's source.
+    fn failed(&self, what: &str, transcript: String) -> Error {
+        let (name, kernel) = (self.project.name(), self.kernel.name());
+        Error::new(Kind::Build, format!("{what} of {name} for {kernel} failed"))
+            .with_source(Transcript(transcript))
+    }
+
+    /// Shows what a compiler said although it succeeded.
+    fn warn(&self, transcript: &str) {
+        if !transcript.trim().is_empty() {
+            self.lab.note(transcript.trim_end());
+        }
+    }
+}
+
+/// The folders between a project's root and a folder in it that builds never look into.
+fn is_source_dir(root: &Path, entry: &walkdir::DirEntry) -> bool {
+    let name = entry.file_name().to_string_lossy();
+    if !entry.file_type().is_dir() || entry.path() == root {
+        return true;
+    }
+    let other = |file| entry.path().join(file).exists();
+    !name.starts_with('.') && name != "target" && !other("Cargo.toml") && !other(crate::project::FILE)
+}

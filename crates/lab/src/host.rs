@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The machine that the lab runs on, and what must never happen to it.
+
+use std::collections::BTreeMap;
+
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
+
+use crate::error::{Context, Result};
+
+/// The system calls that change which code runs in a kernel, by their number on x86-64.
+///
+/// Source: `arch/x86/entry/syscalls/syscall_64.tbl`.
+const FORBIDDEN: [(&str, i64); 5] = [
+    ("init_module", 175),
+    ("delete_module", 176),
+    ("kexec_load", 246),
+    ("finit_module", 313),
+    ("kexec_file_load", 320),
+];
+
+/// The same calls are reached by these numbers too, where the kernel has the x32 interface.
+const X32: i64 = 0x4000_0000;
+
+/// Makes it impossible for this process, and for every process it starts from now on, to load or unload a
+/// module in the kernel it runs on: the kernel answers such a call with `EPERM`, whoever the user is, and
+/// nothing can undo that. It holds for the calling thread and those started by it, so it is called first.
+///
+/// # Errors
+///
+/// When the kernel has no seccomp filters: then nothing may be started.
+pub fn forbid_module_loading() -> Result<()> {
+    let install = || -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let rules: BTreeMap<i64, Vec<_>> =
+            FORBIDDEN.iter().flat_map(|(_, number)| [(*number, vec![]), (*number | X32, vec![])]).collect();
+        let refuse = SeccompAction::Errno(rustix::io::Errno::PERM.raw_os_error() as u32);
+        let filter = SeccompFilter::new(rules, SeccompAction::Allow, refuse, TargetArch::x86_64)?;
+        seccompiler::apply_filter(&BpfProgram::try_from(filter)?)?;
+        Ok(())
+    };
+    install().context(|| "forbid the loading of modules on this machine".to_owned())
+}
+
+/// The host's kernel, as `uname -r` says it.
+pub fn kernel_release() -> String {
+    rustix::system::uname().release().to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What perl's `syscall` of `finit_module(-1, "", 0)` fails with. Nothing is loaded: there is no file -1.
+    fn finit_module_errno() -> i32 {
+        let script = "syscall(313, -1, \"\", 0); print $!+0;";
+        let output =
+            std::process::Command::new("perl").args(["-e", script]).output().expect("perl is installed");
+        String::from_utf8(output.stdout).unwrap().parse().unwrap()
+    }
+
+    #[test]
+    fn processes_started_afterwards_cannot_load_modules() {
+        // On a thread of its own: the filter stays with the thread that installs it.
+        std::thread::spawn(|| {
+            let before = finit_module_errno();
+            if rustix::process::geteuid().is_root() {
+                assert_ne!(before, 1, "root may try");
+            }
+            forbid_module_loading().unwrap();
+            assert_eq!(finit_module_errno(), 1, "EPERM");
+            let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+            assert!(status.contains("Seccomp:\t2"), "{status}");
+        })
+        .join()
+        .unwrap();
+    }
+}

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::error::{Context, Result};
+
+/// How an option of a kernel is set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Built in, or, where it isn't a thing to build, on.
+    Yes,
+    /// Built as a module.
+    Module,
+    /// Off, or not known to this kernel.
+    No,
+}
+
+/// What a kernel was configured with, as Kconfig writes it (`.config`, `/boot/config-RELEASE`).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Config(BTreeMap<String, String>);
+
+impl Config {
+    /// Parses a configuration. Lines that set nothing are comments.
+    pub fn parse(text: &str) -> Self {
+        let option = |line: &str| {
+            let (name, value) = line.split_once('=')?;
+            name.starts_with("CONFIG_").then(|| (name.to_owned(), value.trim_end().to_owned()))
+        };
+        Self(text.lines().filter_map(option).collect())
+    }
+
+    /// Reads a configuration.
+    ///
+    /// # Errors
+    ///
+    /// When the file can't be read.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path)
+            .context(|| format!("read the kernel's configuration {}", path.display()))?;
+        Ok(Self::parse(&text))
+    }
+
+    /// How an option is set, by its name with `CONFIG_`.
+    pub fn state(&self, name: &str) -> State {
+        match self.0.get(name).map(String::as_str) {
+            Some("y") => State::Yes,
+            Some("m") => State::Module,
+            _ => State::No,
+        }
+    }
+
+    /// Whether an option is built in.
+    pub fn is_set(&self, name: &str) -> bool {
+        self.state(name) == State::Yes
+    }
+
+    /// An option's value; that of a text is without its quotes.
+    pub fn value(&self, name: &str) -> Option<&str> {
+        let value = self.0.get(name)?;
+        Some(value.strip_prefix('"').and_then(|v| v.strip_suffix('"')).unwrap_or(value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_on_modules_or_off() {
+        let config = Config::parse(
+            "#\n# Automatically generated file; DO NOT EDIT.\n#\nCONFIG_CC_VERSION_TEXT=\"gcc-12 (Debian)\"\n\
+             CONFIG_MODULES=y\nCONFIG_VIRTIO_FS=m\n# CONFIG_X86_KERNEL_IBT is not set\n\
+             CONFIG_NR_CPUS=8192\nCONFIG_EMPTY=\"\"\n",
+        );
+        assert!(config.is_set("CONFIG_MODULES"));
+        assert!(!config.is_set("CONFIG_VIRTIO_FS"));
+        assert_eq!(config.state("CONFIG_VIRTIO_FS"), State::Module);
+        assert_eq!(config.state("CONFIG_X86_KERNEL_IBT"), State::No);
+        assert_eq!(config.value("CONFIG_CC_VERSION_TEXT"), Some("gcc-12 (Debian)"));
+        assert_eq!(config.value("CONFIG_NR_CPUS"), Some("8192"));
+        assert_eq!(config.value("CONFIG_EMPTY"), Some(""));
+        assert_eq!(config.value("CONFIG_X86_KERNEL_IBT"), None);
+    }
+}

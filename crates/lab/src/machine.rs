@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! A virtual machine as a description, and the QEMU command line that is a pure function of it.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use wire::Marker;
+
+use crate::project::Size;
+
+/// What runs the guest's instructions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accelerator {
+    /// The host's processor, through `/dev/kvm`.
+    Kvm,
+    /// QEMU's translator.
+    Tcg,
+}
+
+impl Accelerator {
+    /// QEMU's name for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kvm => "kvm",
+            Self::Tcg => "tcg",
+        }
+    }
+}
+
+/// The machine's board, and with it how virtio devices are attached. A kernel that has virtio-mmio gets
+/// the small one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Board {
+    /// `microvm`: no PCI, virtio over MMIO; boots in the least time.
+    Microvm,
+    /// `q35`: a PC, virtio over PCI.
+    Q35,
+}
+
+impl Board {
+    /// The suffix of this board's virtio devices in QEMU.
+    fn device(self, kind: &str) -> String {
+        match self {
+            Self::Microvm => format!("{kind}-device"),
+            Self::Q35 => format!("{kind}-pci"),
+        }
+    }
+
+    /// The kernel modules through which a guest on this board reaches the host.
+    pub fn modules(self, disks: bool) -> Vec<&'static str> {
+        let transport = match self {
+            Self::Microvm => "virtio_mmio",
+            Self::Q35 => "virtio_pci",
+        };
+        let mut modules = vec![transport, "virtio_console"];
+        if disks {
+            modules.push("virtio_blk");
+        }
+        modules
+    }
+}
+
+/// Everything that shapes a machine before it runs.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    /// The QEMU program.
+    pub qemu: PathBuf,
+    /// What runs the guest's instructions.
+    pub accelerator: Accelerator,
+    /// The board.
+    pub board: Board,
+    /// The kernel's image: an ELF file with a PVH entry, or a bzImage.
+    pub image: PathBuf,
+    /// Whether `image` is entered by PVH, so that QEMU's small firmware suffices.
+    pub pvh: bool,
+    /// The initramfs.
+    pub initramfs: PathBuf,
+    /// Marks the machine as ours.
+    pub marker: Marker,
+    /// Its memory.
+    pub memory: Size,
+    /// Its processors.
+    pub processors: u16,
+    /// Images of its disks, raw.
+    pub disks: Vec<PathBuf>,
+    /// The frequency of the host's time stamp counter, for an emulated machine to take over. Without it a
+    /// guest calibrates its clock against emulated timers, which takes time and now and then fails.
+    pub tsc_khz: Option<u32>,
+    /// Whether the kernel prints from its first moment on. It costs time under emulation.
+    pub talkative: bool,
+}
+
+/// QEMU's end of a socket, as a file descriptor number in its process.
+pub type Descriptor = i32;
+
+impl Machine {
+    /// QEMU's arguments. `agent` and `console` are the sockets that carry the agent's messages and the
+    /// serial console.
+    pub fn arguments(&self, agent: Descriptor, console: Descriptor) -> Vec<OsString> {
+        let mut line = CommandLine::default();
+        line.flag("-nodefaults").flag("-no-user-config").flag("-no-reboot");
+        line.option("-display", "none").option("-name", "vexlab");
+        line.option("-machine", self.machine_option());
+        line.option("-cpu", self.cpu_option());
+        line.option("-smp", self.processors.to_string());
+        line.option("-m", format!("{}k", self.memory.0 >> 10));
+        if self.pvh {
+            line.option("-bios", "qboot.rom");
+        }
+        line.option("-kernel", &self.image).option("-initrd", &self.initramfs);
+        line.option("-append", self.kernel_parameters());
+        line.option("-chardev", format!("socket,id=console,fd={console}"));
+        line.option("-serial", "chardev:console");
+        line.option("-chardev", format!("socket,id=agent,fd={agent}"));
+        line.option("-device", format!("{},max_ports=2", self.board.device("virtio-serial")));
+        line.option("-device", format!("virtserialport,chardev=agent,name={}", wire::PORT));
+        for (index, disk) in self.disks.iter().enumerate() {
+            // A comma ends an option's value unless it is doubled.
+            let file = disk.to_string_lossy().replace(',', ",,");
+            line.option("-drive", format!("if=none,id=disk{index},format=raw,cache=unsafe,file={file}"));
+            line.option("-device", format!("{},drive=disk{index}", self.board.device("virtio-blk")));
+        }
+        line.words
+    }
+
+    fn machine_option(&self) -> String {
+        let accelerator = self.accelerator.name();
+        match self.board {
+            // The machine's own devices are left out where nothing of ours needs them.
+            Board::Microvm => {
+                format!("microvm,accel={accelerator},pit=off,pic=off,rtc=on,auto-kernel-cmdline=off")
+            }
+            Board::Q35 => format!("q35,accel={accelerator}"),
+        }
+    }
+
+    fn cpu_option(&self) -> &'static str {
+        match self.accelerator {
+            Accelerator::Kvm => "host",
+            // RDRAND fills the kernel's random pool at once; without it the first reader waits a second.
+            Accelerator::Tcg => "qemu64,+rdrand",
+        }
+    }
+
+    /// The kernel's command line.
+    fn kernel_parameters(&self) -> String {
+        let mut parameters = vec![
+            "console=ttyS0".to_owned(),
+            if self.talkative { "earlyprintk=serial,ttyS0" } else { "quiet" }.to_owned(),
+            // A panic ends the machine instead of keeping it.
+            "panic=-1".to_owned(),
+            "cryptomgr.notests".to_owned(),
+            format!("{}={}", wire::MARKER_PARAMETER, self.marker),
+        ];
+        if self.processors == 1 {
+            parameters.push("noreplace-smp".to_owned());
+        }
+        if let (Accelerator::Tcg, Some(khz)) = (self.accelerator, self.tsc_khz) {
+            parameters.push(format!("tsc_early_khz={khz}"));
+        }
+        parameters.join(" ")
+    }
+}
+
+/// The frequency of this host's time stamp counter in kHz, from the text of `/proc/cpuinfo`. Where the
+/// processor says at which frequency it is sold, that is its counter's; otherwise the current one is
+/// taken.
+pub fn tsc_khz(cpuinfo: &str) -> Option<u32> {
+    let value = |key: &str| {
+        cpuinfo.lines().find_map(|line| {
+            let (name, value) = line.split_once(':')?;
+            (name.trim() == key).then(|| value.trim())
+        })
+    };
+    let sold = value("model name").and_then(|name| name.rsplit_once("@ ")).and_then(|(_, frequency)| {
+        let ghz: f64 = frequency.strip_suffix("GHz")?.trim().parse().ok()?;
+        Some(ghz * 1e6)
+    });
+    let khz = sold.or_else(|| value("cpu MHz")?.parse::<f64>().ok().map(|mhz| mhz * 1e3))?;
+    (1e5..1e8).contains(&khz).then_some(khz as u32)
+}
+
+#[derive(Default)]
+struct CommandLine {
+    words: Vec<OsString>,
+}
+
+impl CommandLine {
+    fn flag(&mut self, name: &str) -> &mut Self {
+        self.words.push(name.into());
+        self
+    }
+
+    fn option(&mut self, name: &str, value: impl Into<OsString>) -> &mut Self {
+        self.words.push(name.into());
+        self.words.push(value.into());
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn machine() -> Machine {
+        Machine {
+            qemu: "qemu-system-x86_64".into(),
+            accelerator: Accelerator::Tcg,
+            board: Board::Microvm,
+            image: "/k/vmlinux".into(),
+            pvh: true,
+            initramfs: "/i/base.cpio".into(),
+            marker: Marker::new(*b"0123456789abcdef"),
+            memory: Size(256 << 20),
+            processors: 1,
+            disks: vec!["/run/a,b.img".into()],
+            tsc_khz: Some(2_600_000),
+            talkative: false,
+        }
+    }
+
+    fn text(machine: &Machine) -> String {
+        let words: Vec<_> =
+            machine.arguments(3, 4).iter().map(|w| w.to_string_lossy().into_owned()).collect();
+        words.join(" ").replace(" -", "\n-")
+    }
+
+    #[test]
+    fn the_command_line_of_an_emulated_microvm() {
+        insta::assert_snapshot!(text(&machine()), @"");
+    }
+
+    #[test]
+    fn the_command_line_of_a_pc_with_kvm() {
+        let machine = Machine {
+            accelerator: Accelerator::Kvm,
+            board: Board::Q35,
+            pvh: false,
+            processors: 2,
+            disks: Vec::new(),
+            ..machine()
+        };
+        insta::assert_snapshot!(text(&machine), @"");
+    }
+
+    #[test]
+    fn the_counter_frequency_is_the_one_the_processor_is_sold_with() {
+        let sold = "model name\t: Intel(R) Xeon(R) CPU @ 2.60GHz\ncpu MHz\t\t: 3100.000\n";
+        assert_eq!(tsc_khz(sold), Some(2_600_000));
+        assert_eq!(tsc_khz("model name : AMD EPYC\ncpu MHz : 2445.406\n"), Some(2_445_406));
+        assert_eq!(tsc_khz("model name : x\ncpu MHz : 0.000\n"), None);
+        assert_eq!(tsc_khz(""), None);
+    }
+}

@@ -1,0 +1,429 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The text of `vexlab.toml`, typed and checked.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, de};
+
+use crate::error::nearest;
+
+/// What `vexlab.toml` says.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Manifest {
+    /// The kernels to test on, by name or path; at least one.
+    pub kernels: Vec<String>,
+    /// The module.
+    pub module: Module,
+    /// The crate linked into it, if it has one.
+    pub rust: Option<Rust>,
+    /// The virtual machine.
+    #[serde(default)]
+    pub machine: Machine,
+    /// When a phase counts as hung.
+    #[serde(default)]
+    pub timeouts: Timeouts,
+    /// What is done with the loaded module.
+    #[serde(default, rename = "test")]
+    pub tests: Vec<Test>,
+}
+
+/// The `[module]` table.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Module {
+    /// The module's name, as in `NAME.ko`.
+    pub name: String,
+    /// The folder with the Kbuild file, relative to the project.
+    #[serde(default = "current_dir")]
+    pub dir: PathBuf,
+    /// Given when the module is loaded.
+    #[serde(default)]
+    pub parameters: String,
+    /// Modules of the kernel to load first, beside those that the module's `depends` names.
+    #[serde(default)]
+    pub needs: Vec<String>,
+    /// Variables for make.
+    #[serde(default)]
+    pub make: Vec<String>,
+}
+
+/// The `[rust]` table.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Rust {
+    /// The folder with the crate's `Cargo.toml`, relative to the project.
+    #[serde(rename = "crate")]
+    pub dir: PathBuf,
+    /// The package, where the folder is a workspace of several.
+    pub package: Option<String>,
+    /// Cargo features to switch on.
+    #[serde(default)]
+    pub features: Vec<String>,
+    /// Whether the crate's default features are on.
+    #[serde(default = "yes")]
+    pub default_features: bool,
+    /// The object's name in the Kbuild file.
+    #[serde(default = "rust_object")]
+    pub object: String,
+    /// A C header to be compared with the Rust functions, relative to the project.
+    pub header: Option<PathBuf>,
+    /// The file in the machine that proves that this build's Rust is in the module.
+    pub proof: Option<String>,
+}
+
+/// The `[machine]` table.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Machine {
+    /// Its memory.
+    pub memory: Size,
+    /// Its processors.
+    pub processors: u16,
+    /// Fresh, empty disks.
+    pub disks: Vec<Size>,
+}
+
+/// The `[timeouts]` table, in seconds.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Timeouts {
+    #[serde(deserialize_with = "seconds")]
+    /// For compiling C or Rust.
+    pub build: Duration,
+    #[serde(deserialize_with = "seconds")]
+    /// From QEMU's start to the agent's first message.
+    pub boot: Duration,
+    #[serde(deserialize_with = "seconds")]
+    /// For loading one module.
+    pub load: Duration,
+    #[serde(deserialize_with = "seconds")]
+    /// For one test.
+    pub test: Duration,
+    #[serde(deserialize_with = "seconds")]
+    /// For unloading.
+    pub unload: Duration,
+}
+
+/// One `[[test]]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "TestTable")]
+pub struct Test {
+    /// Its name.
+    pub name: String,
+    /// What it does.
+    pub check: Check,
+    /// Its own time-out.
+    pub timeout: Option<Duration>,
+}
+
+/// What a test does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Check {
+    /// Reads this file in the machine; its content is KTAP.
+    Ktap(String),
+    /// Runs this program in the machine; exit status 0 is a pass.
+    Run(Vec<String>),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct TestTable {
+    name: String,
+    ktap: Option<String>,
+    run: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "optional_seconds")]
+    timeout: Option<Duration>,
+}
+
+/// A number of bytes, written `64M`: with K, M or G for powers of 1024.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size(pub u64);
+
+/// What is wrong with the text of `vexlab.toml`, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    line: usize,
+    column: usize,
+    message: String,
+    remedy: String,
+}
+
+impl Manifest {
+    /// Reads the text of a `vexlab.toml`.
+    ///
+    /// # Errors
+    ///
+    /// The first [`Problem`] of the text.
+    pub fn parse(text: &str) -> Result<Self, Problem> {
+        let manifest: Self = toml::from_str(text).map_err(|error| Problem::from_toml(text, &error))?;
+        manifest.validate().map_err(|(key, message, remedy)| Problem::at_key(text, key, message, remedy))?;
+        Ok(manifest)
+    }
+
+    fn validate(&self) -> Result<(), (&'static str, String, &'static str)> {
+        let name_ok = |name: &str| {
+            !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+        };
+        if !name_ok(&self.module.name) {
+            let message = format!("`{}` is no name of a module", self.module.name);
+            return Err((
+                "name",
+                message,
+                "a name has letters, digits, `_` and `-`; it is the NAME of NAME.ko",
+            ));
+        }
+        if self.kernels.is_empty() {
+            return Err(("kernels", "no kernel is named".into(), "name one: kernels = [\"debian-6.1\"]"));
+        }
+        if !(1..=64).contains(&self.machine.processors) {
+            let message = format!("{} processors are not possible", self.machine.processors);
+            return Err(("processors", message, "give the machine 1 to 64 processors"));
+        }
+        if self.machine.memory.0 < 64 << 20 {
+            return Err((
+                "memory",
+                "the machine's memory is too small to boot".into(),
+                "give it 64M or more",
+            ));
+        }
+        if let Some(rust) = &self.rust
+            && (!rust.object.ends_with(".o") || rust.object.contains('/'))
+        {
+            let message = format!("`{}` is no name of an object file", rust.object);
+            return Err(("object", message, "name it as the Kbuild file does, without a folder: \"rust.o\""));
+        }
+        for (index, test) in self.tests.iter().enumerate() {
+            if self.tests[..index].iter().any(|earlier| earlier.name == test.name) {
+                return Err((
+                    "test",
+                    format!("two tests are called `{}`", test.name),
+                    "give each test a name of its own",
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Default for Machine {
+    fn default() -> Self {
+        Self { memory: Size(256 << 20), processors: 1, disks: Vec::new() }
+    }
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self {
+            build: seconds(900),
+            boot: seconds(60),
+            load: seconds(20),
+            test: seconds(60),
+            unload: seconds(20),
+        }
+    }
+}
+
+impl TryFrom<TestTable> for Test {
+    type Error = String;
+
+    fn try_from(table: TestTable) -> Result<Self, String> {
+        let TestTable { name, ktap, run, timeout } = table;
+        let check = match (ktap, run) {
+            (Some(path), None) if path.starts_with('/') => Check::Ktap(path),
+            (Some(path), None) => {
+                return Err(format!("test `{name}`: `ktap` is an absolute path, not `{path}`"));
+            }
+            (None, Some(words)) if !words.is_empty() => Check::Run(words),
+            (None, Some(_)) => return Err(format!("test `{name}`: `run` names no program")),
+            (None, None) => {
+                return Err(format!("test `{name}` does nothing: it has neither `ktap` nor `run`"));
+            }
+            (Some(_), Some(_)) => return Err(format!("test `{name}` has both `ktap` and `run`")),
+        };
+        Ok(Self { name, check, timeout })
+    }
+}
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let (digits, shift) = match text.as_bytes().last() {
+            Some(b'K') => (&text[..text.len() - 1], 10),
+            Some(b'M') => (&text[..text.len() - 1], 20),
+            Some(b'G') => (&text[..text.len() - 1], 30),
+            _ => (text.as_str(), 0),
+        };
+        let bytes = digits
+            .parse::<u64>()
+            .ok()
+            .and_then(|n| n.checked_mul(1 << shift))
+            .filter(|n| (1..1 << 44).contains(n));
+        bytes.map(Self).ok_or_else(|| {
+            de::Error::custom(format!("`{text}` is no size; write it like \"256M\" or \"1G\""))
+        })
+    }
+}
+
+impl Problem {
+    /// What to do about it.
+    pub fn remedy(&self) -> &str {
+        &self.remedy
+    }
+
+    fn from_toml(text: &str, error: &toml::de::Error) -> Self {
+        let start = error.span().map_or(0, |span| span.start).min(text.len());
+        let message = error.message();
+        let (message, remedy) = match unknown_key(message) {
+            Some((key, known)) => {
+                let remedy = match nearest(key, known.iter().copied()) {
+                    Some(meant) => format!("did you mean `{meant}`?"),
+                    None => format!("the keys known here are {}", known.join(", ")),
+                };
+                (format!("unknown key `{key}`"), remedy)
+            }
+            None => (
+                message.to_owned(),
+                "`vexlab init` in an empty folder writes an example with every key".to_owned(),
+            ),
+        };
+        let (line, column) = position(text, start);
+        Self { line, column, message, remedy }
+    }
+
+    fn at_key(text: &str, key: &str, message: String, remedy: &str) -> Self {
+        let start = text
+            .lines()
+            .scan(0, |offset, line| {
+                let this = *offset;
+                *offset += line.len() + 1;
+                Some((this, line))
+            })
+            .find(|(_, line)| line.trim_start().trim_start_matches('[').starts_with(key))
+            .map_or(0, |(offset, _)| offset);
+        let (line, column) = position(text, start);
+        Self { line, column, message, remedy: remedy.to_owned() }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: {}", self.line, self.column, self.message.trim_end())
+    }
+}
+
+/// Takes serde's message of an unknown field apart: the field, and the known ones.
+fn unknown_key(message: &str) -> Option<(&str, Vec<&str>)> {
+    let mut quoted = message.strip_prefix("unknown field ")?.split('`').skip(1).step_by(2);
+    Some((quoted.next()?, quoted.collect()))
+}
+
+fn position(text: &str, offset: usize) -> (usize, usize) {
+    let before = &text.as_bytes()[..offset];
+    let line_start = before.iter().rposition(|&b| b == b'\n').map_or(0, |newline| newline + 1);
+    (before.iter().filter(|&&b| b == b'\n').count() + 1, offset - line_start + 1)
+}
+
+fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    match f64::deserialize(deserializer)? {
+        seconds if seconds > 0.0 && seconds < 1e6 => Ok(Duration::from_secs_f64(seconds)),
+        seconds => {
+            Err(de::Error::custom(format!("a time-out is a number of seconds above 0, not {seconds}")))
+        }
+    }
+}
+
+fn optional_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    seconds(deserializer).map(Some)
+}
+
+fn current_dir() -> PathBuf {
+    PathBuf::from(".")
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn rust_object() -> String {
+    "rust.o".to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problem(text: &str) -> String {
+        let problem = Manifest::parse(text).unwrap_err();
+        format!("{problem}\nhelp: {}", problem.remedy())
+    }
+
+    const GOOD: &str = "kernels = [\"debian-6.1\"]\n[module]\nname = \"m\"\n";
+
+    #[test]
+    fn the_least_that_is_needed() {
+        let manifest = Manifest::parse(GOOD).unwrap();
+        assert_eq!(manifest.machine.memory, Size(256 << 20));
+        assert_eq!(manifest.timeouts.load, Duration::from_secs(20));
+        assert!(manifest.tests.is_empty() && manifest.rust.is_none());
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_line_and_the_nearest_known_one() {
+        insta::assert_snapshot!(problem("kernels = [\"x\"]\n[module]\nname = \"m\"\nparameter = \"a=1\"\n"), @r"
+        4:1: unknown key `parameter`
+        help: did you mean `parameters`?
+        ");
+        insta::assert_snapshot!(problem("kernels = [\"x\"]\nfrobnicate = 1\n[module]\nname = \"m\"\n"), @r"
+        2:1: unknown key `frobnicate`
+        help: the keys known here are kernels, module, rust, machine, timeouts, test
+        ");
+        insta::assert_snapshot!(problem(&format!("{GOOD}[[test]]\nname = \"t\"\nrum = [\"true\"]\n")), @r"
+        6:1: unknown key `rum`
+        help: did you mean `run`?
+        ");
+    }
+
+    #[test]
+    fn wrong_types_and_values_are_named_with_their_line() {
+        insta::assert_snapshot!(problem("kernels = \"debian-6.1\"\n[module]\nname = \"m\"\n"), @r#"
+        1:11: invalid type: string "debian-6.1", expected a sequence
+        help: `vexlab init` in an empty folder writes an example with every key
+        "#);
+        insta::assert_snapshot!(problem(&format!("{GOOD}[machine]\nmemory = \"lots\"\n")), @r#"
+        5:10: `lots` is no size; write it like "256M" or "1G"
+        help: `vexlab init` in an empty folder writes an example with every key
+        "#);
+        insta::assert_snapshot!(problem(&format!("{GOOD}[machine]\nprocessors = 0\n")), @r"
+        5:1: 0 processors are not possible
+        help: give the machine 1 to 64 processors
+        ");
+        insta::assert_snapshot!(problem(&format!("{GOOD}[timeouts]\nload = -1\n")), @r"
+        5:8: a time-out is a number of seconds above 0, not -1
+        help: `vexlab init` in an empty folder writes an example with every key
+        ");
+        insta::assert_snapshot!(problem("kernels = []\n[module]\nname = \"m\"\n"), @r#"
+        1:1: no kernel is named
+        help: name one: kernels = ["debian-6.1"]
+        "#);
+        insta::assert_snapshot!(problem("kernels = [\"x\"]\n[module]\nname = \"../m\"\n"), @r"
+        3:1: `../m` is no name of a module
+        help: a name has letters, digits, `_` and `-`; it is the NAME of NAME.ko
+        ");
+    }
+
+    #[test]
+    fn a_test_does_exactly_one_thing() {
+        insta::assert_snapshot!(problem(&format!("{GOOD}[[test]]\nname = \"t\"\n")), @r"
+        4:1: test `t` does nothing: it has neither `ktap` nor `run`
+        help: `vexlab init` in an empty folder writes an example with every key
+        ");
+        assert!(Manifest::parse(&format!("{GOOD}[[test]]\nname=\"t\"\nrun=[\"a\"]\nktap=\"/x\"\n")).is_err());
+        assert!(Manifest::parse(&format!("{GOOD}[[test]]\nname=\"t\"\nktap=\"x\"\n")).is_err());
+        let twice = format!("{GOOD}[[test]]\nname=\"t\"\nrun=[\"a\"]\n[[test]]\nname=\"t\"\nrun=[\"b\"]\n");
+        assert!(problem(&twice).contains("two tests are called `t`"));
+    }
+}

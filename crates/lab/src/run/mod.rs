@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! A run: one machine from start to end, and the record of it.
+//!
+//! [`test`] takes a project from source to a verdict; [`command`] runs one program beside the loaded
+//! module. Both go through the same phases, in [`boot`] and [`steps`], and end in [`Record::class`].
+
+mod boot;
+mod steps;
+mod trouble;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use wire::{Exit, Process};
+
+pub use boot::{Terminal, find_qemu};
+
+use crate::Lab;
+use crate::build::{self, Built};
+use crate::error::Result;
+use crate::event::Event;
+use crate::kernel::Kernel;
+use crate::machine::Accelerator;
+use crate::project::{Manifest, Project};
+use crate::verdict::{Class, Phase, TestResult};
+use steps::Run;
+
+/// What the user chose for a run, beside what `vexlab.toml` says.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options {
+    /// How to build.
+    pub build: build::Options,
+    /// The accelerator; nothing means that KVM is tried.
+    pub accelerator: Option<Accelerator>,
+}
+
+/// What is known after a run.
+#[derive(Debug)]
+pub struct Record {
+    /// What the run ended in.
+    pub class: Class,
+    /// What led to a class other than passed: the finding, the kernel's words.
+    pub reasons: Vec<String>,
+    /// How the command ended, when it was one that was run.
+    pub exit: Option<Exit>,
+    /// What ran the guest's instructions.
+    pub accelerator: Accelerator,
+    /// The time of each phase, in order.
+    pub phases: Vec<(Phase, Duration)>,
+    /// Each test's result, in order.
+    pub tests: Vec<TestResult>,
+    /// The folder with `console.log` and what QEMU said.
+    pub dir: PathBuf,
+}
+
+impl Record {
+    /// The whole console.
+    pub fn console(&self) -> PathBuf {
+        self.dir.join("console.log")
+    }
+}
+
+/// Builds the project's module, loads it in a fresh machine, tests it, and unloads it.
+///
+/// # Errors
+///
+/// When it does not come to a machine: the source does not build, a check refuses the module, or the lab
+/// can't do its work. Whatever a machine shows is in the [`Record`].
+pub fn test(lab: &Lab, project: &Project, kernel: &Kernel, options: Options) -> Result<Record> {
+    let mut run = Run::prepare(lab, Some(project.manifest()), kernel, options.accelerator)?;
+    let module = Module::build(lab, &mut run, project, kernel, options)?;
+    run.boot()?;
+    let outcome = run
+        .load(&module)
+        .and_then(|()| run.prove(&module))
+        .and_then(|()| run.tests())
+        .and_then(|()| run.unload(&module))
+        .and_then(|()| run.power_off(Some(&module)));
+    run.finish(outcome)
+}
+
+/// Runs a program in a fresh machine, beside the project's module if there is one.
+///
+/// # Errors
+///
+/// As [`test`].
+pub fn command(
+    lab: &Lab,
+    project: Option<&Project>,
+    kernel: &Kernel,
+    options: Options,
+    process: Process,
+    terminal: &mut Terminal<'_>,
+) -> Result<Record> {
+    let mut run = Run::prepare(lab, project.map(Project::manifest), kernel, options.accelerator)?;
+    let module = match project {
+        Some(project) => Some(Module::build(lab, &mut run, project, kernel, options)?),
+        None => None,
+    };
+    run.boot()?;
+    let outcome = match &module {
+        Some(module) => run.load(module),
+        None => Ok(()),
+    };
+    let outcome = outcome.and_then(|()| run.program(process, terminal)).and_then(|()| run.power_off(None));
+    run.finish(outcome)
+}
+
+/// A module that is built and passed the checks.
+struct Module {
+    name: String,
+    built: Built,
+    manifest: Manifest,
+}
+
+impl Module {
+    fn build(
+        lab: &Lab,
+        run: &mut Run<'_>,
+        project: &Project,
+        kernel: &Kernel,
+        options: Options,
+    ) -> Result<Self> {
+        let built = build::build(lab, project, kernel, options.build)?;
+        run.phase(Phase::Build, built.build_time);
+        if built.rust.is_some() {
+            run.phase(Phase::Link, built.link_time);
+        }
+        build::check(&built)?;
+        Ok(Self { name: project.name().to_owned(), built, manifest: project.manifest().clone() })
+    }
+
+    /// The name that the kernel knows it by.
+    fn kernel_name(&self) -> String {
+        self.name.replace('-', "_")
+    }
+}
+
+/// How many runs' folders are kept.
+const KEPT: usize = 30;
+
+/// A new folder for a run's files. Older ones beyond [`KEPT`] are removed.
+fn new_dir(lab: &Lab) -> Result<PathBuf> {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let name = format!("{}-{:06}-{}", now.as_secs(), now.subsec_micros(), std::process::id());
+    let parent = lab.cache.path("runs");
+    crate::cache::make_dir(&parent.join(&name))?;
+    let mut runs: Vec<PathBuf> =
+        std::fs::read_dir(&parent).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    runs.sort();
+    for old in runs.iter().rev().skip(KEPT) {
+        // Another vexlab may be removing the same one.
+        let _ = std::fs::remove_dir_all(old);
+    }
+    Ok(parent.join(name))
+}
+
+/// Tells and keeps a phase's time.
+fn report_phase(lab: &Lab, phases: &mut Vec<(Phase, Duration)>, phase: Phase, time: Duration) {
+    phases.push((phase, time));
+    lab.reporter.event(&Event::Phase(phase, time));
+}
+
+/// The path in the machine of a file that was sent to it.
+fn guest_path(file: &Path) -> String {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    // A compressed module is unpacked before it is sent.
+    let name =
+        [".xz", ".zst", ".gz"].iter().fold(&*name, |name, suffix| name.strip_suffix(suffix).unwrap_or(name));
+    format!("/vexlab/payload/{name}")
+}

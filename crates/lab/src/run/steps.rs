@@ -1,0 +1,443 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The phases of a run in the machine.
+
+use std::fs;
+use std::hash::Hasher;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+use siphasher::sip::SipHasher24;
+use wire::{Exit, Process, Reply, Request};
+
+use super::boot::{self, Terminal};
+use super::trouble::{Trouble, of_taint, with_splat};
+use super::{Module, Record, guest_path, new_dir, report_phase};
+use crate::Lab;
+use crate::console::{Splat, splat};
+use crate::error::{Context, Error, Result};
+use crate::event::Event;
+use crate::kernel::{Kernel, depends_of_file, read_module};
+use crate::ktap;
+use crate::machine::{Accelerator, Machine};
+use crate::project::{self, Check, Manifest, Test, Timeouts};
+use crate::session::{Collect, Listener, Lost, Session};
+use crate::verdict::{Class, Outcome, Phase, TestResult};
+
+/// A run on its way. Its folder is removed with it unless it comes to its end.
+pub(super) struct Run<'a> {
+    lab: &'a Lab,
+    kernel: &'a Kernel,
+    machine: Machine,
+    timeouts: Timeouts,
+    tests: Vec<Test>,
+    session: Option<Session>,
+    dir: Option<PathBuf>,
+    phases: Vec<(Phase, Duration)>,
+    results: Vec<TestResult>,
+    exit: Option<Exit>,
+}
+
+/// A step's result: on, or to the end.
+type Step = Result<(), Trouble>;
+
+/// How many lines of a failed program's output are shown.
+const SHOWN_LINES: usize = 20;
+
+impl<'a> Run<'a> {
+    /// Provides what the machine needs and describes it.
+    pub(super) fn prepare(
+        lab: &'a Lab,
+        manifest: Option<&Manifest>,
+        kernel: &'a Kernel,
+        accelerator: Option<Accelerator>,
+    ) -> Result<Self> {
+        let started = Instant::now();
+        let dir = new_dir(lab)?;
+        let default = project::Machine::default();
+        let wanted = manifest.map_or(&default, |manifest| &manifest.machine);
+        let machine = boot::describe(lab, kernel, wanted, accelerator, &dir)
+            .inspect_err(|_| drop(fs::remove_dir_all(&dir)))?;
+        let mut run = Self {
+            lab,
+            kernel,
+            machine,
+            timeouts: manifest.map(|manifest| manifest.timeouts.clone()).unwrap_or_default(),
+            tests: manifest.map(|manifest| manifest.tests.clone()).unwrap_or_default(),
+            session: None,
+            dir: Some(dir),
+            phases: Vec::new(),
+            results: Vec::new(),
+            exit: None,
+        };
+        run.phase(Phase::Provision, started.elapsed());
+        Ok(run)
+    }
+
+    /// Keeps a phase's time.
+    pub(super) fn phase(&mut self, phase: Phase, time: Duration) {
+        report_phase(self.lab, &mut self.phases, phase, time);
+    }
+
+    /// Starts the machine.
+    pub(super) fn boot(&mut self) -> Result<()> {
+        let started = Instant::now();
+        let what = format!("booting {}", self.kernel.name());
+        self.lab.progress(&what, 0, 0);
+        let session = boot::start(self.lab, &self.machine, self.dir(), self.timeouts.boot);
+        self.lab.progress_end();
+        match session {
+            Ok(session) => self.session = Some(session),
+            Err(error) => {
+                // The console of a machine that did not boot is what the message points to.
+                if error.kind() == crate::error::Kind::Lab {
+                    self.dir = None;
+                }
+                return Err(error);
+            }
+        }
+        self.phase(Phase::Boot, started.elapsed());
+        Ok(())
+    }
+
+    /// Loads the module, after those that it needs.
+    pub(super) fn load(&mut self, module: &Module) -> Step {
+        let started = Instant::now();
+        let stripped = read(&module.built.stripped)?;
+        let needs = depends_of_file(&stripped).map_err(|error| lab_trouble(&error))?;
+        let needs = needs.iter().chain(&module.manifest.module.needs).map(String::as_str);
+        let files = self.kernel.modules().and_then(|modules| modules.closure(needs));
+        for file in files.map_err(|error| lab_trouble(&error))? {
+            let bytes = read_module(&file).map_err(|error| lab_trouble(&error))?;
+            self.load_one(&file, &bytes, "")?;
+        }
+        self.load_one(
+            Path::new(&format!("{}.ko", module.name)),
+            &stripped,
+            &module.manifest.module.parameters,
+        )?;
+        let time = started.elapsed();
+        self.result("load", Outcome::Passed, Some(time), Vec::new());
+        self.phase(Phase::Load, time);
+        Ok(())
+    }
+
+    fn load_one(&mut self, file: &Path, bytes: &[u8], parameters: &str) -> Step {
+        let limit = self.timeouts.load;
+        let path = guest_path(file);
+        let put = self.session().put(&path, 0o644, bytes, limit);
+        put.map_err(|lost| self.lost(lost, "sending the module"))?;
+        let log_start = self.session().log().len();
+        let request = Request::Load { path, parameters: parameters.to_owned() };
+        let what = format!("loading {}", file.file_name().unwrap_or_default().display());
+        match self.ask(&request, limit, &what, &mut Collect::default())? {
+            Reply::Done => Ok(()),
+            // It is there already: one of those that the machine booted with.
+            Reply::Failed { errno, .. } if parameters.is_empty() && errno == Errno::EXIST.raw_os_error() => {
+                Ok(())
+            }
+            Reply::Failed { errno, .. } => {
+                let words = self.session().log()[log_start..]
+                    .iter()
+                    .map(|record| record.text.clone())
+                    .collect::<Vec<_>>();
+                self.result("load", Outcome::Failed, None, Vec::new());
+                let reason = format!("{what} failed with {}", errno_text(errno));
+                Err(Trouble::new(Class::RefusedByKernel, reason).because(prefixed("kernel: ", words)))
+            }
+            other => Err(unexpected(&what, &other)),
+        }
+    }
+
+    /// Has the module answer a challenge that only this build's Rust can answer.
+    pub(super) fn prove(&mut self, module: &Module) -> Step {
+        let (Some(rust), Some(manifest)) = (&module.built.rust, &module.manifest.rust) else { return Ok(()) };
+        let Some(path) = &manifest.proof else { return Ok(()) };
+        let started = Instant::now();
+        let challenge: [u8; 32] =
+            crate::random_bytes().context(|| "read random bytes".to_owned()).map_err(|e| lab_trouble(&e))?;
+        let (low, high) =
+            (u128::from_le_bytes(rust.key) as u64, (u128::from_le_bytes(rust.key) >> 64) as u64);
+        let mut hasher = SipHasher24::new_with_keys(low, high);
+        hasher.write(&challenge);
+        let expected = format!("{:016x}", hasher.finish());
+        let input = challenge.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into_bytes();
+        let mut answer = Collect::default();
+        let request = Request::Ask { path: path.clone(), input };
+        let reply = self.ask(&request, self.timeouts.test, "the proof", &mut answer)?;
+        let answer = String::from_utf8_lossy(&answer.0).trim().to_owned();
+        let details = match reply {
+            Reply::Done if answer == expected => Vec::new(),
+            Reply::Done => {
+                vec![format!("expected {expected}, which only this build's Rust can know; got `{answer}`")]
+            }
+            Reply::Failed { action, errno } => vec![format!("{action} failed with {}", errno_text(errno))],
+            other => return Err(unexpected("the proof", &other)),
+        };
+        let outcome = if details.is_empty() { Outcome::Passed } else { Outcome::Failed };
+        self.result("proof", outcome, Some(started.elapsed()), details);
+        Ok(())
+    }
+
+    /// Carries the project's tests out.
+    pub(super) fn tests(&mut self) -> Step {
+        let started = Instant::now();
+        for test in std::mem::take(&mut self.tests) {
+            let limit = test.timeout.unwrap_or(self.timeouts.test);
+            match &test.check {
+                Check::Ktap(path) => self.ktap(&test.name, path, limit)?,
+                Check::Run(words) => self.program_test(&test.name, words, limit)?,
+            }
+        }
+        self.phase(Phase::Tests, started.elapsed());
+        Ok(())
+    }
+
+    fn ktap(&mut self, name: &str, path: &str, limit: Duration) -> Step {
+        let started = Instant::now();
+        let mut text = Collect::default();
+        let reply = self.ask_in_test(name, &Request::Read { path: path.to_owned() }, limit, &mut text)?;
+        let failure = match reply {
+            Reply::Done => None,
+            Reply::Failed { action, errno } => Some(format!("{action} failed with {}", errno_text(errno))),
+            other => return Err(unexpected(name, &other)),
+        };
+        let (lines, problem) = match failure {
+            Some(failure) => (Vec::new(), Some(failure)),
+            None => {
+                let (lines, problem) = ktap::parse(&String::from_utf8_lossy(&text.0));
+                (lines, problem.map(|problem| format!("{path} is no complete KTAP report: {problem}")))
+            }
+        };
+        for line in lines {
+            self.result(&format!("{name}/{}", line.name), line.outcome, None, line.details);
+        }
+        if let Some(problem) = problem {
+            self.result(name, Outcome::Failed, Some(started.elapsed()), vec![problem]);
+        }
+        Ok(())
+    }
+
+    fn program_test(&mut self, name: &str, words: &[String], limit: Duration) -> Step {
+        let started = Instant::now();
+        let process = Process { arguments: words.to_vec(), environment: Vec::new(), terminal: None };
+        // The program has no input: its end is sent before it can ask.
+        self.session().input().send(Request::StdinEnd);
+        let mut output = Collect::default();
+        let (outcome, mut details) =
+            match self.ask_in_test(name, &Request::Run(process), limit, &mut output)? {
+                Reply::Exited(Exit::Status(0)) => (Outcome::Passed, Vec::new()),
+                Reply::Exited(Exit::Status(status)) => {
+                    (Outcome::Failed, vec![format!("exit status {status}")])
+                }
+                Reply::Exited(Exit::Signal(signal)) => {
+                    (Outcome::Failed, vec![format!("ended by signal {signal}")])
+                }
+                Reply::Failed { action, errno } => {
+                    (Outcome::Failed, vec![format!("{action} failed with {}", errno_text(errno))])
+                }
+                other => return Err(unexpected(name, &other)),
+            };
+        if outcome == Outcome::Failed {
+            let text = String::from_utf8_lossy(&output.0);
+            let lines: Vec<&str> = text.lines().collect();
+            let shown = &lines[lines.len().saturating_sub(SHOWN_LINES)..];
+            details.extend(shown.iter().map(|line| (*line).to_owned()));
+        }
+        self.result(name, outcome, Some(started.elapsed()), details);
+        Ok(())
+    }
+
+    /// Runs the user's program until it ends by itself.
+    pub(super) fn program(&mut self, process: Process, terminal: &mut Terminal<'_>) -> Step {
+        let started = Instant::now();
+        let name = process.arguments.first().cloned().unwrap_or_default();
+        (terminal.input)(self.session().input());
+        let reply = self.session().request_with(&Request::Run(process), None, terminal);
+        match reply.map_err(|lost| self.lost(lost, &name))? {
+            Reply::Exited(exit) => self.exit = Some(exit),
+            Reply::Failed { action, errno } => {
+                // As a shell has it: 127 is a program that isn't there, 126 one that can't be run.
+                let status = if errno == Errno::NOENT.raw_os_error() { 127 } else { 126 };
+                self.exit = Some(Exit::Status(status));
+                self.lab.note(&format!("{action}: {}", errno_text(errno)));
+            }
+            other => return Err(unexpected(&name, &other)),
+        }
+        self.phase(Phase::Tests, started.elapsed());
+        Ok(())
+    }
+
+    /// Unloads the module.
+    pub(super) fn unload(&mut self, module: &Module) -> Step {
+        let started = Instant::now();
+        let request = Request::Unload { name: module.kernel_name() };
+        let limit = self.timeouts.unload;
+        match self.ask(&request, limit, "unloading", &mut Collect::default())? {
+            Reply::Done => {}
+            Reply::Failed { errno, .. } => {
+                let reason = format!("unloading {} failed with {}", module.name, errno_text(errno));
+                self.result("unload", Outcome::Failed, Some(started.elapsed()), Vec::new());
+                return Err(Trouble::new(Class::UnloadFailed, reason));
+            }
+            other => return Err(unexpected("unloading", &other)),
+        }
+        let time = started.elapsed();
+        self.result("unload", Outcome::Passed, Some(time), Vec::new());
+        self.phase(Phase::Unload, time);
+        Ok(())
+    }
+
+    /// Ends the session in order, and hears what the kernel says of itself.
+    pub(super) fn power_off(&mut self, unloaded: Option<&Module>) -> Step {
+        match self.ask(
+            &Request::PowerOff,
+            Duration::from_secs(20),
+            "powering off",
+            &mut Collect::default(),
+        )? {
+            Reply::Bye { taint, modules } => {
+                if let Some(module) = unloaded.filter(|module| modules.contains(&module.kernel_name())) {
+                    let reason = format!("{} is still loaded after it was unloaded", module.name);
+                    return Err(Trouble::new(Class::UnloadFailed, reason));
+                }
+                of_taint(taint).map_or(Ok(()), Err)
+            }
+            other => Err(unexpected("powering off", &other)),
+        }
+    }
+
+    /// Ends the machine and judges the run.
+    pub(super) fn finish(mut self, outcome: Step) -> Result<Record> {
+        let (mut class, mut reasons) = match outcome {
+            Ok(()) => (Class::Passed, Vec::new()),
+            Err(trouble) => (trouble.class, trouble.reasons),
+        };
+        self.session().end();
+        if class == Class::Interrupted {
+            return Err(Error::new(crate::error::Kind::Interrupted, "interrupted"));
+        }
+        let failed = self.results.iter().filter(|test| test.outcome == Outcome::Failed).count();
+        if class == Class::Passed && failed > 0 {
+            class = Class::TestFailed;
+            reasons.push(format!("{failed} of {} tests failed", self.results.len()));
+        }
+        let splat = self.worst_splat();
+        class = with_splat(class, splat.as_ref());
+        reasons.extend(splat.map(|splat| format!("kernel: {}", splat.title)));
+        let dir = self.dir.take().expect("a run that booted has its folder until it ends");
+        Ok(Record {
+            class,
+            reasons,
+            exit: self.exit,
+            accelerator: self.machine.accelerator,
+            phases: std::mem::take(&mut self.phases),
+            tests: std::mem::take(&mut self.results),
+            dir,
+        })
+    }
+
+    /// The worst trouble, on the console or in the log that the agent sent: either may lack the end.
+    fn worst_splat(&mut self) -> Option<Splat> {
+        let console = self.session().console().worst();
+        let log =
+            self.session().log().iter().filter_map(|record| splat(&record.text)).max_by_key(|s| s.severity);
+        match (console, log) {
+            (Some(console), Some(log)) if log.severity > console.severity => Some(log),
+            (console, log) => console.or(log),
+        }
+    }
+
+    fn dir(&self) -> &Path {
+        self.dir.as_deref().unwrap_or(Path::new("."))
+    }
+
+    fn session(&mut self) -> &mut Session {
+        self.session.as_mut().expect("the steps that need a machine come after boot")
+    }
+
+    fn result(&mut self, name: &str, outcome: Outcome, time: Option<Duration>, details: Vec<String>) {
+        let result = TestResult { name: name.to_owned(), outcome, time, details };
+        self.lab.reporter.event(&Event::Test(&result));
+        self.results.push(result);
+    }
+
+    /// Sends a request in which the module's code may run, and judges when no answer comes.
+    fn ask(
+        &mut self,
+        request: &Request,
+        limit: Duration,
+        what: &str,
+        listener: &mut dyn Listener,
+    ) -> Result<Reply, Trouble> {
+        match self.session().request_with(request, Some(limit), listener) {
+            Ok(Reply::Killed { signal }) => {
+                let reason = format!("{what}: the kernel killed the caller with signal {signal}");
+                Err(Trouble::new(Class::Oops, reason))
+            }
+            Ok(reply) => Ok(reply),
+            Err(lost) => Err(self.lost(lost, what)),
+        }
+    }
+
+    /// As [`ask`](Self::ask), for a test, which has failed when no answer comes.
+    fn ask_in_test(
+        &mut self,
+        name: &str,
+        request: &Request,
+        limit: Duration,
+        listener: &mut dyn Listener,
+    ) -> Result<Reply, Trouble> {
+        self.ask(request, limit, &format!("the test {name}"), listener).inspect_err(|trouble| {
+            self.result(name, Outcome::Failed, None, trouble.reasons.clone());
+        })
+    }
+
+    /// What it means that the conversation ended early.
+    fn lost(&mut self, lost: Lost, what: &str) -> Trouble {
+        let class = match &lost {
+            Lost::TimedOut { .. } => Class::Hang,
+            Lost::Ended { .. } | Lost::Nonsense(_) => Class::MachineLost,
+            Lost::Interrupted(_) => Class::Interrupted,
+        };
+        if matches!(lost, Lost::Ended { .. }) {
+            self.session().let_die(Duration::from_secs(2));
+        }
+        Trouble::new(class, format!("{what}: {lost}"))
+    }
+}
+
+impl Drop for Run<'_> {
+    fn drop(&mut self) {
+        self.session = None;
+        if let Some(dir) = &self.dir {
+            // Nothing is left of a run that did not come to its end.
+            let _ = fs::remove_dir_all(dir);
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Trouble> {
+    fs::read(path).context(|| format!("read {}", path.display())).map_err(|error| lab_trouble(&error))
+}
+
+fn lab_trouble(error: &Error) -> Trouble {
+    let cause = std::error::Error::source(error).map(|cause| cause.to_string());
+    Trouble::new(Class::LabFailed, error.to_string()).because(cause)
+}
+
+fn unexpected(what: &str, reply: &Reply) -> Trouble {
+    Trouble::new(Class::LabFailed, format!("{what}: the agent answered {reply:?}"))
+}
+
+fn prefixed(prefix: &str, lines: Vec<String>) -> Vec<String> {
+    lines.into_iter().map(|line| format!("{prefix}{line}")).collect()
+}
+
+/// An error number as the manual pages name it.
+fn errno_text(errno: i32) -> String {
+    let error = std::io::Error::from_raw_os_error(errno);
+    let text = error.to_string();
+    let text = text.rsplit_once(" (os error").map_or(text.as_str(), |(text, _)| text);
+    format!("errno {errno} ({text})")
+}

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! What it means when a run does not go its way: a pure judgement of what was seen.
+
+use crate::console::{Severity, Splat};
+use crate::verdict::Class;
+
+/// Why a run goes no further, with what has been seen so far.
+#[derive(Debug)]
+pub(super) struct Trouble {
+    pub(super) class: Class,
+    pub(super) reasons: Vec<String>,
+}
+
+impl Trouble {
+    pub(super) fn new(class: Class, reason: impl Into<String>) -> Self {
+        Self { class, reasons: vec![reason.into()] }
+    }
+
+    pub(super) fn because(mut self, reasons: impl IntoIterator<Item = String>) -> Self {
+        self.reasons.extend(reasons);
+        self
+    }
+}
+
+/// The `D` of the kernel's taint: it has died, that is oopsed.
+///
+/// Source: `Documentation/admin-guide/tainted-kernels.rst`.
+const TAINT_DIED: u64 = 1 << 7;
+
+/// The class of a run that came to `class`, during which the kernel reported `splat`. A splat explains what
+/// followed it, so it counts more than any failure but that of the lab itself.
+pub(super) fn with_splat(class: Class, splat: Option<&Splat>) -> Class {
+    match (class, splat.map(|splat| splat.severity)) {
+        (Class::LabFailed | Class::Interrupted, _) | (_, None) => class,
+        (_, Some(Severity::Oops)) => Class::Oops,
+        (_, Some(Severity::Lockup)) => Class::Hang,
+        (Class::Passed | Class::TestFailed, Some(Severity::Warning)) => Class::KernelWarning,
+        (_, Some(Severity::Warning)) => class,
+    }
+}
+
+/// What the kernel's taint says beside its log.
+pub(super) fn of_taint(taint: u64) -> Option<Trouble> {
+    (taint & TAINT_DIED != 0).then(|| Trouble::new(Class::Oops, "the kernel's taint says that it oopsed"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn splat(severity: Severity) -> Splat {
+        Splat { severity, title: "x".into() }
+    }
+
+    #[test]
+    fn what_the_kernel_reports_outranks_what_followed() {
+        let oops = splat(Severity::Oops);
+        for class in [Class::Passed, Class::TestFailed, Class::Hang, Class::MachineLost, Class::UnloadFailed]
+        {
+            assert_eq!(with_splat(class, Some(&oops)), Class::Oops);
+        }
+        assert_eq!(with_splat(Class::LabFailed, Some(&oops)), Class::LabFailed);
+        assert_eq!(with_splat(Class::MachineLost, Some(&splat(Severity::Lockup))), Class::Hang);
+    }
+
+    #[test]
+    fn a_warning_spoils_a_pass_and_hides_nothing_worse() {
+        let warning = splat(Severity::Warning);
+        assert_eq!(with_splat(Class::Passed, Some(&warning)), Class::KernelWarning);
+        assert_eq!(with_splat(Class::UnloadFailed, Some(&warning)), Class::UnloadFailed);
+        assert_eq!(with_splat(Class::Passed, None), Class::Passed);
+    }
+
+    #[test]
+    fn a_kernel_that_died_is_no_pass_even_when_its_log_says_nothing() {
+        assert_eq!(of_taint(1 << 7 | 1 << 12).unwrap().class, Class::Oops);
+        assert!(of_taint(1 << 12 | 1 << 13).is_none(), "out of tree and unsigned");
+    }
+}
