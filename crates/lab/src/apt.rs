@@ -3,6 +3,14 @@
 //! are needed, and nothing is believed that does not follow from a signature of the archive's key. The
 //! machine's `apt.conf.d` applies as far as it says how to reach a server (proxies, certificates).
 
+/// What the lists say of a package.
+mod index;
+/// Package files, unpacked with distrust.
+mod unpack;
+
+pub use index::{Package, Relation, parse_depends};
+pub use unpack::unpack;
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Read;
@@ -11,12 +19,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
-use walkdir::WalkDir;
 
 use crate::Lab;
 use crate::cache::{make_dir, write_atomically};
 use crate::error::{Context, Error, Result};
 use crate::process::{Finished, Program};
+use index::parse_show;
 
 /// The key that the archive's indices are signed with.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
@@ -28,6 +36,9 @@ const DEFAULT_MIRROR: &str = "http://deb.debian.org";
 
 /// How long fetched lists are taken as they are.
 const FRESH: Duration = Duration::from_secs(24 * 60 * 60);
+
+const BROKEN_MIRROR: &str =
+    "run the command again; if it stays so, the mirror or a proxy before it is broken or dishonest";
 
 /// Where packages are kept between their download and their unpacking.
 const PACKAGES: &str = "packages";
@@ -53,41 +64,6 @@ pub const TRIXIE: Suites = Suites { name: "trixie", suites: &["trixie"] };
 pub const FORKY: Suites = Suites { name: "forky", suites: &["forky"] };
 /// Debian unstable.
 pub const SID: Suites = Suites { name: "sid", suites: &["sid"] };
-
-/// One version of one package, as the signed index describes it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Package {
-    /// Its name.
-    pub name: String,
-    /// Its version.
-    pub version: String,
-    /// `amd64` or `all`.
-    pub architecture: String,
-    /// The source package it is built from.
-    pub source: String,
-    /// What it needs (`Pre-Depends` and `Depends`): each a list of alternatives.
-    pub depends: Vec<Vec<Relation>>,
-    /// Bytes of the package file.
-    pub size: u64,
-    /// SHA-256 of the package file, in lower-case hexadecimal digits.
-    pub sha256: String,
-}
-
-/// One alternative of a dependency.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Relation {
-    /// The package's name, without an architecture.
-    pub name: String,
-    /// Operator (`=`, `>=`, `<=`, `>>`, `<<`) and version.
-    pub version: Option<(String, String)>,
-}
-
-impl Package {
-    /// The name that apt gives the package file.
-    fn file_name(&self) -> String {
-        format!("{}_{}_{}.deb", self.name, self.version.replace(':', "%3a"), self.architecture)
-    }
-}
 
 /// A set of suites whose lists can be asked and whose packages can be fetched.
 pub struct Archive<'a> {
@@ -177,27 +153,28 @@ impl<'a> Archive<'a> {
         Ok(found)
     }
 
-    /// Fetches packages into the cache and checks each against the signed index. What is there already, and
-    /// right, is not fetched again. Answers with the package files, in the order asked.
+    /// Fetches packages and checks each against the signed index. Answers with the package files in the folder
+    /// `dir`, in the order asked: links to those in the cache, which stay there until they are
+    /// [forgotten](Self::forget), so that what was fetched is not fetched again after an interruption.
     ///
     /// # Errors
     ///
-    /// When apt can't fetch one, or what it fetched isn't what the index describes.
-    pub fn fetch(&self, packages: &[Package]) -> Result<Vec<PathBuf>> {
-        let lock = self.lab.cache.lock(PACKAGES, &self.lab.cancel)?;
+    /// When apt can't fetch one, what it fetched isn't what the index describes, or `dir` is on another file
+    /// system than the cache.
+    pub fn fetch(&self, packages: &[Package], dir: &Path) -> Result<Vec<PathBuf>> {
+        let _lock = self.lab.cache.lock(PACKAGES, &self.lab.cancel)?;
         let kept = self.lab.cache.path(PACKAGES);
         let partial = kept.join("partial");
         make_dir(&partial)?;
+        make_dir(dir)?;
         let mut missing = Vec::new();
         for package in packages {
             self.lab.cancel.check()?;
-            let (name, place) = (package.file_name(), kept.join(package.file_name()));
             // What an interrupted download had finished counts as fetched.
-            for file in [place.clone(), partial.join(&name)] {
-                if verify(package, &file).is_ok() {
-                    let moved = fs::rename(&file, &place);
-                    moved.context(|| format!("move {} to {}", file.display(), place.display()))?;
-                }
+            let place = kept.join(package.file_name());
+            let unfinished = partial.join(package.file_name());
+            if verify(package, &unfinished).is_ok() {
+                rename(&unfinished, &place)?;
             }
             if verify(package, &place).is_err() {
                 let _ = fs::remove_file(&place);
@@ -206,30 +183,42 @@ impl<'a> Archive<'a> {
         }
         self.download(&missing, &partial)?;
         for package in missing {
-            let (file, place) = (partial.join(package.file_name()), kept.join(package.file_name()));
+            let file = partial.join(package.file_name());
             if let Err(error) = verify(package, &file) {
                 let _ = fs::remove_file(&file);
                 return Err(error);
             }
-            fs::rename(&file, &place)
-                .context(|| format!("move {} to {}", file.display(), place.display()))?;
+            rename(&file, &kept.join(package.file_name()))?;
         }
-        drop(lock);
-        Ok(packages.iter().map(|package| kept.join(package.file_name())).collect())
+        let link = |package: &Package| {
+            let (file, place) = (kept.join(package.file_name()), dir.join(package.file_name()));
+            fs::hard_link(&file, &place)
+                .context(|| format!("link {} to {}", place.display(), file.display()))?;
+            Ok(place)
+        };
+        packages.iter().map(link).collect()
     }
 
-    /// Fetches the newest version of one package.
+    /// Removes packages from the cache that are of no further use.
+    pub fn forget(&self, packages: &[Package]) {
+        for package in packages {
+            // One that stays costs only space.
+            let _ = fs::remove_file(self.lab.cache.path(PACKAGES).join(package.file_name()));
+        }
+    }
+
+    /// Fetches the newest version of one package into a folder, as [`fetch`](Self::fetch) does.
     ///
     /// # Errors
     ///
     /// When the lists or the package can't be fetched, or the package is not what the index describes.
-    pub fn newest(&self, name: &str) -> Result<(Package, PathBuf)> {
+    pub fn newest(&self, name: &str, dir: &Path) -> Result<(Package, PathBuf)> {
         self.with_lists(name, || {
             let newest = self.versions(&[name])?.remove(name).and_then(|all| all.into_iter().next());
             let package = newest.ok_or_else(|| {
                 Error::lab(format!("the package lists of {} have no {name}", self.suites.name))
             })?;
-            let file = self.fetch(std::slice::from_ref(&package))?.remove(0);
+            let file = self.fetch(std::slice::from_ref(&package), dir)?.remove(0);
             Ok((package, file))
         })
     }
@@ -284,13 +273,19 @@ impl<'a> Archive<'a> {
         if finished.status.success() {
             return Ok(());
         }
-        // apt is done with files that are no longer what the index says; they would be resumed for ever.
+        let mut failed = Vec::new();
         for (package, file) in packages.iter().zip(&files) {
-            if fs::metadata(file).is_ok_and(|m| m.len() >= package.size) && verify(package, file).is_err() {
+            if verify(package, file).is_ok() {
+                continue;
+            }
+            failed.push(package.name.as_str());
+            // What is whole and wrong would be taken up again for ever; apt sets some of it aside itself.
+            if fs::metadata(file).is_ok_and(|meta| meta.len() >= package.size) {
                 let _ = fs::remove_file(file);
             }
+            let _ = fs::remove_file(dir.join(format!("{}.FAILED", package.file_name())));
         }
-        Err(self.unreachable(format!("fetch {names}"), complaint(&finished)))
+        Err(self.unreachable(format!("fetch {}", failed.join(", ")), complaint(&finished)))
     }
 
     /// A program of apt that sees this state folder only.
@@ -305,18 +300,30 @@ impl<'a> Archive<'a> {
     }
 
     fn unreachable(&self, message: String, cause: String) -> Error {
+        let says = |words: &[&str]| words.iter().any(|word| cause.contains(word));
         let remedy = if is_full(&cause) {
             "make space on that file system, then run the command again".to_owned()
+        } else if says(&["GPG error", "not signed", "signature"]) {
+            format!(
+                "{} must carry Debian's own signature; a newer debian-archive-keyring may be needed",
+                self.mirror
+            )
+        } else if says(&["Hash Sum mismatch", "unexpected size", "larger than expected"]) {
+            BROKEN_MIRROR.to_owned()
         } else {
             format!(
                 "check that {} can be reached ({MIRROR_VARIABLE} names another mirror), then run the command \
                  again: what was fetched before is kept in {}",
                 self.mirror,
-                self.lab.cache.path("").display()
+                self.lab.cache.path(PACKAGES).display()
             )
         };
         Error::lab(message).with_source(cause).with_remedy(remedy)
     }
+}
+
+fn rename(from: &Path, to: &Path) -> Result<()> {
+    fs::rename(from, to).context(|| format!("move {} to {}", from.display(), to.display()))
 }
 
 fn require_apt(path: Option<&std::ffi::OsStr>) -> Result<()> {
@@ -389,7 +396,7 @@ fn verify(package: &Package, file: &Path) -> Result<()> {
     let wrong = |what: &str, expected: &str, got: &str| {
         Error::lab(format!("{} is not what the archive's index describes", file.display()))
             .with_source(format!("package {}: {what} {expected} expected, {got} found", package.name))
-            .with_remedy("run the command again; if it stays so, the mirror or a proxy before it is broken")
+            .with_remedy(BROKEN_MIRROR)
     };
     let mut reader = File::open(file).context(|| format!("open {}", file.display()))?;
     let length = reader.metadata().context(|| format!("read {}", file.display()))?.len();
@@ -411,213 +418,39 @@ fn verify(package: &Package, file: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Unpacks a package into an empty folder and checks that nothing in it leads out of that folder. Absolute
-/// symbolic links are made relative, with the folder as their root.
-///
-/// # Errors
-///
-/// When it can't be unpacked, or holds anything but folders, files, and links that stay inside.
-pub fn unpack(lab: &Lab, deb: &Path, dir: &Path) -> Result<()> {
-    make_dir(dir)?;
-    let finished = Program::new("dpkg-deb")
-        .from_package("dpkg")
-        .args(["-x".as_ref(), deb.as_os_str(), dir.as_os_str()])
-        .env("LC_ALL", "C")
-        .run(&lab.cancel)?;
-    if !finished.status.success() {
-        let cause = complaint(&finished);
-        let full = is_full(&cause);
-        let error = Error::lab(format!("unpack {}", deb.display())).with_source(cause);
-        return Err(if full { error.with_remedy("make space, then run the command again") } else { error });
-    }
-    confine(dir)
-}
-
-/// Checks each entry below `root` and makes absolute links relative.
-fn confine(root: &Path) -> Result<()> {
-    for entry in WalkDir::new(root).min_depth(1).follow_links(false) {
-        let entry = entry.context(|| format!("look through {}", root.display()))?;
-        let kind = entry.file_type();
-        if kind.is_dir() || kind.is_file() {
-            continue;
-        }
-        let inside = entry.path().strip_prefix(root).unwrap_or(entry.path());
-        if !kind.is_symlink() {
-            return Err(Error::lab(format!("the package holds a special file: {}", inside.display())));
-        }
-        let target = fs::read_link(entry.path()).context(|| format!("read {}", entry.path().display()))?;
-        let Some(relative) = confined_target(inside, &target) else {
-            return Err(Error::lab(format!(
-                "the package holds a link that leads out of it: {} -> {}",
-                inside.display(),
-                target.display()
-            )));
-        };
-        if relative != target {
-            let replace = || {
-                fs::remove_file(entry.path())?;
-                std::os::unix::fs::symlink(&relative, entry.path())
-            };
-            replace().context(|| format!("make the link {}", entry.path().display()))?;
-        }
-    }
-    Ok(())
-}
-
-/// A link's target, relative, or nothing when it climbs above the folder that `link` is relative to.
-fn confined_target(link: &Path, target: &Path) -> Option<PathBuf> {
-    use std::path::Component;
-    let depth = link.components().count().saturating_sub(1);
-    let mut relative = PathBuf::new();
-    let mut level = depth;
-    if target.is_absolute() {
-        relative.extend(std::iter::repeat_n("..", depth));
-        level = 0;
-    }
-    for component in target.components() {
-        match component {
-            Component::ParentDir => {
-                level = level.checked_sub(1)?;
-                relative.push("..");
-            }
-            Component::Normal(name) => {
-                level += 1;
-                relative.push(name);
-            }
-            Component::CurDir | Component::RootDir | Component::Prefix(_) => {}
-        }
-    }
-    if relative.as_os_str().is_empty() {
-        relative.push(".");
-    }
-    Some(relative)
-}
-
 /// Whether fetching failed because the lists name what the archive no longer has.
 fn is_outdated(error: &Error) -> bool {
-    std::error::Error::source(error).is_some_and(|cause| cause.to_string().contains("404  Not Found"))
+    std::error::Error::source(error).is_some_and(|cause| cause.to_string().contains("  404  "))
 }
 
 /// What apt or dpkg had to say: its errors, or everything where it named none.
 fn complaint(finished: &Finished) -> String {
     let lines: Vec<&str> = finished.errors.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
-    let errors: Vec<&str> = lines.iter().copied().filter(|l| l.starts_with("E:")).collect();
-    let chosen = if errors.is_empty() { lines } else { errors };
-    if chosen.is_empty() { format!("it ended with {}", finished.status) } else { chosen.join("\n") }
+    let errors = lines.iter().filter_map(|line| line.strip_prefix("E:")).map(str::trim);
+    let errors: Vec<&str> = errors.filter(|line| !line.starts_with("Some index files")).collect();
+    // One reason why all of them failed.
+    if let Some(full) = lines.iter().find(|line| is_full(line)) {
+        return (*full).to_owned();
+    }
+    match if errors.is_empty() { lines } else { errors }.as_slice() {
+        [] => format!("it ended with {}", finished.status),
+        [first, second, third, rest @ ..] if !rest.is_empty() => {
+            format!("{first}\n{second}\n{third}\nand {} more", rest.len())
+        }
+        all => all.join("\n"),
+    }
 }
 
 fn is_full(cause: &str) -> bool {
     cause.contains("No space left on device") || cause.contains("enough free space")
 }
 
-/// Parses what `apt-cache show` prints: paragraphs of `Field: value`, as deb-control(5) describes.
-///
-/// # Errors
-///
-/// When a paragraph lacks a field that is needed, or one holds what it can't.
-pub fn parse_show(text: &str) -> Result<Vec<Package>> {
-    text.split("\n\n").filter(|p| !p.trim().is_empty()).map(parse_paragraph).collect()
-}
-
-fn parse_paragraph(text: &str) -> Result<Package> {
-    let fields: BTreeMap<&str, &str> = text
-        .lines()
-        .filter(|line| !line.starts_with([' ', '\t']))
-        .filter_map(|line| line.split_once(':'))
-        .map(|(name, value)| (name, value.trim()))
-        .collect();
-    let name = fields.get("Package").copied().unwrap_or("(unnamed)");
-    let wrong = |field: &str| Error::lab(format!("the package lists have no usable {field} for {name}"));
-    let get = |field: &str| fields.get(field).copied().ok_or_else(|| wrong(field));
-    // These become parts of file names and of command lines.
-    let word = |field: &str| {
-        let value = get(field)?;
-        let plain = value.chars().all(|c| c.is_ascii_alphanumeric() || ".+-~:".contains(c));
-        let begins = value.starts_with(|c: char| c.is_ascii_alphanumeric());
-        if plain && begins { Ok(value.to_owned()) } else { Err(wrong(field)) }
-    };
-    let sha256 = get("SHA256")?;
-    if sha256.len() != 64 || !sha256.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return Err(wrong("SHA256"));
-    }
-    let source = fields.get("Source").and_then(|s| s.split_whitespace().next()).unwrap_or(name);
-    let mut depends = parse_depends(fields.get("Pre-Depends").copied().unwrap_or(""));
-    depends.extend(parse_depends(fields.get("Depends").copied().unwrap_or("")));
-    Ok(Package {
-        name: word("Package")?,
-        version: word("Version")?,
-        architecture: word("Architecture")?,
-        source: source.to_owned(),
-        depends,
-        size: get("Size")?.parse().map_err(|_| wrong("Size"))?,
-        sha256: sha256.to_ascii_lowercase(),
-    })
-}
-
-/// Parses a `Depends` field: alternatives separated by `|`, groups of them by commas.
-pub fn parse_depends(text: &str) -> Vec<Vec<Relation>> {
-    let relation = |text: &str| {
-        let text = text.trim();
-        let end = text.find([' ', '(']).unwrap_or(text.len());
-        let name = text[..end].split(':').next().unwrap_or("");
-        let version = text.split_once('(').and_then(|(_, rest)| rest.split_once(')')).map(|(inside, _)| {
-            let inside = inside.trim();
-            let (operator, version) = inside.split_at(inside.find(|c| !"<=>".contains(c)).unwrap_or(0));
-            (operator.to_owned(), version.trim().to_owned())
-        });
-        (!name.is_empty()).then(|| Relation { name: name.to_owned(), version })
-    };
-    text.split(',')
-        .map(|group| group.split('|').filter_map(relation).collect::<Vec<_>>())
-        .filter(|group| !group.is_empty())
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use std::error::Error as _;
 
+    use super::index::tests::SHOWN;
     use super::*;
-
-    const SHOWN: &str = "\
-Package: linux-headers-6.1.0-56-cloud-amd64
-Source: linux (6.1.192-2)
-Version: 6.1.192-2
-Architecture: amd64
-Depends: linux-headers-6.1.0-56-common (= 6.1.192-2), linux-kbuild-6.1 (>= 6.1.192-2), a:any | b
-Pre-Depends: linux-base
-Description: Header files
- Source: not a field
-Size: 1592924
-SHA256: 00BE21c0c17f08ddf26e82d3b53fe7a41efa4a288938da6bb69e89c4b25c281d
-
-";
-
-    #[test]
-    fn what_apt_shows_is_parsed() {
-        let packages = parse_show(&SHOWN.repeat(2)).unwrap();
-        assert_eq!(packages.len(), 2);
-        let package = &packages[0];
-        assert_eq!(
-            (package.name.as_str(), package.source.as_str()),
-            ("linux-headers-6.1.0-56-cloud-amd64", "linux")
-        );
-        assert_eq!((package.size, package.depends.len()), (1_592_924, 4));
-        assert!(package.sha256.starts_with("00be21"));
-        let names: Vec<_> = package.depends.iter().flatten().map(|r| r.name.as_str()).collect();
-        assert_eq!(names, ["linux-base", "linux-headers-6.1.0-56-common", "linux-kbuild-6.1", "a", "b"]);
-        assert_eq!(package.depends[2][0].version, Some((">=".to_owned(), "6.1.192-2".to_owned())));
-        assert_eq!(package.file_name(), "linux-headers-6.1.0-56-cloud-amd64_6.1.192-2_amd64.deb");
-    }
-
-    #[test]
-    fn a_field_that_could_do_harm_or_is_missing_is_refused() {
-        let refuse = |from: &str, to: &str| parse_show(&SHOWN.replacen(from, to, 1)).unwrap_err().to_string();
-        insta::assert_snapshot!(refuse("Version: 6", "Version: ../6"), @"the package lists have no usable Version for linux-headers-6.1.0-56-cloud-amd64");
-        insta::assert_snapshot!(refuse("Package: l", "Package: -o"), @"the package lists have no usable Package for -oinux-headers-6.1.0-56-cloud-amd64");
-        insta::assert_snapshot!(refuse("SHA256: 00", "SHA256: "), @"the package lists have no usable SHA256 for linux-headers-6.1.0-56-cloud-amd64");
-        insta::assert_snapshot!(refuse("Size: ", "Size: -"), @"the package lists have no usable Size for linux-headers-6.1.0-56-cloud-amd64");
-    }
 
     #[test]
     fn a_package_that_is_cut_short_or_changed_is_named_with_what_was_expected() {
@@ -631,43 +464,40 @@ SHA256: 00BE21c0c17f08ddf26e82d3b53fe7a41efa4a288938da6bb69e89c4b25c281d
             let text = format!("{error}\n{}\n{}", error.source().unwrap(), error.remedy().unwrap());
             text.replace(dir.path().to_str().unwrap(), "")
         };
-        insta::assert_snapshot!(refuse("deb"), @"");
-        insta::assert_snapshot!(refuse("evil"), @"");
+        insta::assert_snapshot!(refuse("deb"), @r"
+        /p.deb is not what the archive's index describes
+        package linux-headers-6.1.0-56-cloud-amd64: size 4 expected, 3 found
+        run the command again; if it stays so, the mirror or a proxy before it is broken or dishonest
+        ");
+        insta::assert_snapshot!(refuse("evil"), @r"
+        /p.deb is not what the archive's index describes
+        package linux-headers-6.1.0-56-cloud-amd64: SHA-256 00be21c0c17f08ddf26e82d3b53fe7a41efa4a288938da6bb69e89c4b25c281d expected, b5c1fb2efc6d6b4674c2fdcc48ce01b43a3b7c03763c0c3355de0099ee0f8c73 found
+        run the command again; if it stays so, the mirror or a proxy before it is broken or dishonest
+        ");
         package.sha256 = "88d4266fd4e6338d13b845fcf289579d209c897823b9217da3e161936f031589".to_owned();
         fs::write(&file, "abcd").unwrap();
         verify(&package, &file).unwrap();
     }
 
     #[test]
-    fn links_may_not_leave_the_package() {
-        let target = |link, target| confined_target(Path::new(link), Path::new(target));
-        assert_eq!(target("lib/modules/6/build", "/usr/src/h"), Some("../../../usr/src/h".into()));
-        assert_eq!(target("usr/src/h/scripts", "../../lib/k"), Some("../../lib/k".into()));
-        assert_eq!(target("link", "/"), Some(".".into()));
-        assert_eq!(target("usr/link", "../../etc/passwd"), None);
-        assert_eq!(target("link", "/usr/../../etc"), None);
-        let dir = tempfile::tempdir().unwrap();
-        fs::create_dir(dir.path().join("a")).unwrap();
-        std::os::unix::fs::symlink("/etc/passwd", dir.path().join("a/absolute")).unwrap();
-        confine(dir.path()).unwrap();
-        assert_eq!(fs::read_link(dir.path().join("a/absolute")).unwrap(), Path::new("../etc/passwd"));
-        std::os::unix::fs::symlink("../../x", dir.path().join("a/out")).unwrap();
-        insta::assert_snapshot!(
-            confine(dir.path()).unwrap_err(),
-            @"the package holds a link that leads out of it: a/out -> ../../x"
-        );
-    }
-
-    #[test]
     fn a_host_without_apt_or_the_key_is_told_what_to_do() {
         let error = require_apt(Some("/nowhere".as_ref())).unwrap_err();
-        insta::assert_snapshot!(format!("{error}\n{}", error.remedy().unwrap()), @"");
+        insta::assert_snapshot!(format!("{error}\n{}", error.remedy().unwrap()), @r"
+        apt-get is not installed: Debian's packages are fetched with Debian's own tools
+        use a Debian or Ubuntu host, or give a kernel's build tree with --kernel PATH
+        ");
         let error = require_keyring(Path::new("/nowhere/key.gpg")).unwrap_err();
-        insta::assert_snapshot!(format!("{error}\n{}", error.remedy().unwrap()), @"");
+        insta::assert_snapshot!(format!("{error}\n{}", error.remedy().unwrap()), @r"
+        the key of Debian's archive is missing: /nowhere/key.gpg
+        apt-get install debian-archive-keyring
+        ");
     }
 
     #[test]
     fn sources_ask_for_packages_only_and_with_the_archives_key() {
-        insta::assert_snapshot!(sources(BOOKWORM, "http://mirror/"), @"");
+        insta::assert_snapshot!(sources(BOOKWORM, "http://mirror/"), @r"
+        deb [arch=amd64 target=Packages signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://mirror/debian bookworm main
+        deb [arch=amd64 target=Packages signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://mirror/debian-security bookworm-security main
+        ");
     }
 }

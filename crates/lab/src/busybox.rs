@@ -47,9 +47,10 @@ pub fn get(lab: &Lab) -> Result<Busybox> {
         return Ok(busybox);
     }
     let archive = Archive::open(lab, apt::BOOKWORM)?;
-    let (package, debs) = archive.newest(PACKAGE)?;
+    let downloads = lab.cache.staging()?;
+    let (package, deb) = archive.newest(PACKAGE, downloads.path())?;
     let unpacked = lab.cache.staging()?;
-    apt::unpack(lab, &debs, unpacked.path())?;
+    apt::unpack(lab, &deb, unpacked.path())?;
     let program = ["bin/busybox", "usr/bin/busybox"]
         .iter()
         .map(|place| unpacked.path().join(place))
@@ -74,8 +75,7 @@ pub fn get(lab: &Lab) -> Result<Busybox> {
         fs::remove_dir_all(&old).context(|| format!("remove {}", old.display()))?;
     }
     lab.cache.publish(staging, name)?;
-    // A package that stays costs only space.
-    let _ = fs::remove_file(debs);
+    archive.forget(&[package]);
     find(lab).ok_or_else(|| Error::lab("busybox was removed from the cache while it was added"))
 }
 

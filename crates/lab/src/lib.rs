@@ -19,6 +19,8 @@ pub mod cache;
 pub mod cancel;
 /// The serial console.
 pub mod console;
+/// What this machine has and lacks.
+pub mod doctor;
 /// Errors in the user's terms.
 pub mod error;
 /// What is told on the way.

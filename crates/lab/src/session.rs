@@ -9,8 +9,8 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use command_fds::{CommandFdExt, FdMapping};
@@ -94,9 +94,8 @@ impl Listener for Collect {
 #[derive(Debug)]
 pub struct Session {
     child: Child,
-    port: Arc<UnixStream>,
     incoming: Receiver<Incoming>,
-    sender: Sender<Incoming>,
+    outgoing: Outgoing,
     watch: Arc<Watch>,
     log: Vec<LogRecord>,
     cancel: Cancel,
@@ -109,18 +108,51 @@ enum Incoming {
     Reply(Reply),
     Nonsense(String),
     Closed,
-    /// Something for the agent that does not come from the one who waits: keys, a new window size.
-    Outgoing(Request),
 }
 
-/// Sends to the running command from another thread.
+/// Sends to the agent from any thread. A thread of its own writes to the socket, so that a machine that
+/// reads nothing keeps nobody from noticing.
 #[derive(Debug, Clone)]
-pub struct Input(Sender<Incoming>);
+pub struct Outgoing {
+    frames: Sender<Vec<u8>>,
+    waiting: Arc<(Mutex<usize>, Condvar)>,
+}
 
-impl Input {
-    /// Sends one of the requests that are not answered. False when the session is over.
-    pub fn send(&self, request: Request) -> bool {
-        self.0.send(Incoming::Outgoing(request)).is_ok()
+/// How many messages may wait to be written before a sender of input has to wait, too.
+const WAITING_LIMIT: usize = 8;
+
+impl Outgoing {
+    fn start(mut port: UnixStream) -> Self {
+        let (frames, receiver) = mpsc::channel::<Vec<u8>>();
+        let waiting = Arc::new((Mutex::new(0), Condvar::new()));
+        let outgoing = Self { frames, waiting: Arc::clone(&waiting) };
+        std::thread::spawn(move || {
+            for frame in receiver {
+                // A closed socket is noticed by the one who reads from it.
+                let _ = port.write_all(&frame);
+                *waiting.0.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+                waiting.1.notify_all();
+            }
+        });
+        outgoing
+    }
+
+    fn send(&self, request: &Request) -> Result<(), Lost> {
+        let frame =
+            wire::encode(request).map_err(|error| Lost::Nonsense(format!("nothing, since {error}")))?;
+        *self.waiting.0.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        self.frames.send(frame).map_err(|_| Lost::Ended { qemu: String::new() })
+    }
+
+    /// Sends one of the requests that are not answered, to the running program; waits while many are
+    /// waiting to be written. False when the session is over.
+    pub fn input(&self, request: &Request) -> bool {
+        let mut waiting = self.waiting.0.lock().unwrap_or_else(PoisonError::into_inner);
+        while *waiting >= WAITING_LIMIT {
+            waiting = self.waiting.1.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        }
+        drop(waiting);
+        self.send(request).is_ok()
     }
 }
 
@@ -132,9 +164,6 @@ impl Session {
     /// When QEMU can't be started or the files can't be made.
     pub fn start(machine: &Machine, dir: &Path, cancel: &Cancel) -> Result<Self> {
         let (port, agent_end) = UnixStream::pair().context(|| "make a socket for the agent".to_owned())?;
-        // A machine that hangs reads nothing more.
-        port.set_write_timeout(Some(Duration::from_secs(20)))
-            .context(|| "limit the agent's socket".to_owned())?;
         let (console, console_end) =
             UnixStream::pair().context(|| "make a socket for the console".to_owned())?;
         let console_file = create(&dir.join("console.log"))?;
@@ -143,20 +172,16 @@ impl Session {
 
         let watch = Arc::new(Watch::default());
         let (sender, incoming) = mpsc::channel();
-        let port = Arc::new(port);
+        let outgoing = Outgoing::start(port.try_clone().context(|| "share the agent's socket".to_owned())?);
         std::thread::spawn({
             let watch = Arc::clone(&watch);
             move || keep_console(console, console_file, &watch)
         });
-        std::thread::spawn({
-            let (port, sender) = (Arc::clone(&port), sender.clone());
-            move || read_replies(&port, &sender)
-        });
+        std::thread::spawn(move || read_replies(port, &sender));
         Ok(Self {
             child,
-            port,
             incoming,
-            sender,
+            outgoing,
             watch,
             log: Vec::new(),
             cancel: cancel.clone(),
@@ -175,9 +200,9 @@ impl Session {
         &self.log
     }
 
-    /// A sender for the running command's input.
-    pub fn input(&self) -> Input {
-        Input(self.sender.clone())
+    /// The means to send input to the running program.
+    pub fn outgoing(&self) -> Outgoing {
+        self.outgoing.clone()
     }
 
     /// Opens the conversation: waits for the agent of this machine to answer.
@@ -200,22 +225,26 @@ impl Session {
     ///
     /// [`Lost`].
     pub fn request(&mut self, request: &Request, limit: Duration) -> Result<Reply, Lost> {
-        self.request_with(request, Some(limit), &mut Collect::default())
+        self.send(request)?;
+        self.wait(Some(limit), &mut Collect::default())
     }
 
-    /// As [`request`](Self::request), with output going to `listener` as it comes; without a limit, it
-    /// waits until the machine ends.
+    /// Sends a request without waiting for its reply.
     ///
     /// # Errors
     ///
     /// [`Lost`].
-    pub fn request_with(
-        &mut self,
-        request: &Request,
-        limit: Option<Duration>,
-        listener: &mut dyn Listener,
-    ) -> Result<Reply, Lost> {
-        self.send(request)?;
+    pub fn send(&self, request: &Request) -> Result<(), Lost> {
+        self.outgoing.send(request)
+    }
+
+    /// Waits for the reply that ends the request sent last, with output going to `listener` as it comes;
+    /// without a limit, until the machine ends.
+    ///
+    /// # Errors
+    ///
+    /// [`Lost`].
+    pub fn wait(&mut self, limit: Option<Duration>, listener: &mut dyn Listener) -> Result<Reply, Lost> {
         let deadline = limit.map(|limit| Instant::now() + limit);
         loop {
             match self.incoming.recv_timeout(POLL) {
@@ -231,7 +260,6 @@ impl Session {
                     return Ok(reply);
                 }
                 Ok(Incoming::Nonsense(what)) => return Err(Lost::Nonsense(what)),
-                Ok(Incoming::Outgoing(request)) => self.send(&request)?,
                 Ok(Incoming::Closed) | Err(RecvTimeoutError::Disconnected) => return Err(self.ended()),
                 Err(RecvTimeoutError::Timeout) => {
                     self.cancel.check().map_err(Lost::Interrupted)?;
@@ -282,13 +310,6 @@ impl Session {
     pub fn let_die(&mut self, limit: Duration) {
         self.watch.wait_for_end(limit);
         self.end();
-    }
-
-    fn send(&self, request: &Request) -> Result<(), Lost> {
-        let frame = wire::encode(request).map_err(|e| Lost::Nonsense(format!("nothing: {e}")))?;
-        // A machine that hangs reads nothing more, so that even sending needs a limit; it is set on the
-        // socket when it is made.
-        (&*self.port).write_all(&frame).map_err(|_| self.ended())
     }
 
     fn ended(&self) -> Lost {
@@ -344,7 +365,7 @@ fn keep_console(mut console: UnixStream, mut file: File, watch: &Watch) {
     watch.end();
 }
 
-fn read_replies(mut port: &UnixStream, sender: &Sender<Incoming>) {
+fn read_replies(mut port: UnixStream, sender: &Sender<Incoming>) {
     let mut decoder = Decoder::default();
     let mut buffer = vec![0; 64 << 10];
     while let Ok(length @ 1..) = port.read(&mut buffer) {

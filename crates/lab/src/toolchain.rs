@@ -40,7 +40,7 @@ pub struct RustToolchain {
     pub version: String,
     /// The commit it was built from; `unknown` where its builder didn't say.
     pub commit: String,
-    /// The sysroot that `rustc` uses: [`LIBRARY`] is there.
+    /// The sysroot that `rustc` uses: `lib/rustlib/src/rust/library` is there.
     pub sysroot: PathBuf,
 }
 
@@ -130,8 +130,9 @@ fn library(lab: &Lab, version: &str) -> Result<PathBuf> {
     if library.is_dir() {
         return Ok(library);
     }
-    let (package, deb) = fetch(lab, version)?;
     let unpacked = lab.cache.staging()?;
+    let downloads = lab.cache.staging()?;
+    let (archive, package, deb) = fetch(lab, version, downloads.path())?;
     lab.progress(&format!("unpacking rust-src {version}"), 0, 0);
     let result = apt::unpack(lab, &deb, unpacked.path());
     lab.progress_end();
@@ -148,13 +149,12 @@ fn library(lab: &Lab, version: &str) -> Result<PathBuf> {
     fs::rename(&found, staging.path().join("library"))
         .context(|| format!("move {} in the cache", found.display()))?;
     lab.cache.publish(staging, &place)?;
-    // A package that stays costs only space.
-    let _ = fs::remove_file(deb);
+    archive.forget(&[package]);
     Ok(library)
 }
 
-/// `rust-src` of this version, from the first suite that has it.
-fn fetch(lab: &Lab, version: &str) -> Result<(Package, PathBuf)> {
+/// `rust-src` of this version, from the first suite that has it, fetched into a folder.
+fn fetch<'a>(lab: &'a Lab, version: &str, dir: &Path) -> Result<(Archive<'a>, Package, PathBuf)> {
     for suites in SUITES {
         let archive = Archive::open(lab, suites)?;
         let found = archive.with_lists("rust-src", || {
@@ -162,15 +162,15 @@ fn fetch(lab: &Lab, version: &str) -> Result<(Package, PathBuf)> {
             let Some(package) = all.into_iter().find(|p| is_of_version(&p.version, version)) else {
                 return Ok(None);
             };
-            let deb = archive.fetch(std::slice::from_ref(&package))?.remove(0);
+            let deb = archive.fetch(std::slice::from_ref(&package), dir)?.remove(0);
             Ok(Some((package, deb)))
         });
         let found = found.map_err(|error| {
             let remedy = error.remedy().map_or(REMEDY.to_owned(), |remedy| format!("{remedy}; or: {REMEDY}"));
             error.with_remedy(remedy)
         });
-        if let Some(found) = found? {
-            return Ok(found);
+        if let Some((package, deb)) = found? {
+            return Ok((archive, package, deb));
         }
     }
     let suites = SUITES.map(|suites| suites.name).join(", ");

@@ -4,6 +4,7 @@ use std::io::Read;
 
 use object::elf::{FileHeader64, PT_NOTE};
 use object::endian::Endianness;
+use object::read::ReadRef;
 use object::read::elf::{FileHeader, ProgramHeader};
 
 use crate::error::{Context, Error, Result};
@@ -63,12 +64,13 @@ pub fn unpack_image(bytes: &[u8]) -> Result<Vec<u8>> {
     Ok(elf)
 }
 
-/// Whether an ELF kernel can be started by QEMU without a boot loader: has it the note that says where?
-pub fn elf_has_pvh_entry(elf: &[u8]) -> bool {
+/// Whether an ELF kernel can be started by QEMU without a boot loader: has it the note that says where? Of a
+/// file behind a `ReadCache` only the headers and the notes are read.
+pub fn elf_has_pvh_entry<'data>(elf: impl ReadRef<'data>) -> bool {
     pvh_entry(elf).is_some()
 }
 
-fn pvh_entry(elf: &[u8]) -> Option<()> {
+fn pvh_entry<'data>(elf: impl ReadRef<'data>) -> Option<()> {
     let header = FileHeader64::<Endianness>::parse(elf).ok()?;
     let endian = header.endian().ok()?;
     let segments = header.program_headers(endian, elf).ok()?;
@@ -210,7 +212,7 @@ mod tests {
         #[test]
         fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..4096)) {
             let _ = unpack_image(&bytes);
-            let _ = elf_has_pvh_entry(&bytes);
+            let _ = elf_has_pvh_entry(&bytes[..]);
         }
 
         #[test]

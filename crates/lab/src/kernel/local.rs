@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use object::ReadCache;
 use sha2::{Digest, Sha256};
 
 use super::{Config, HOST, Kernel, image};
@@ -89,14 +90,18 @@ pub fn from_tree(lab: &Lab, path: &Path) -> Result<Kernel> {
         )
         .with_remedy(format!("make -C {} {target}", tree.display())))
     };
-    part("Makefile", "Makefile", "help")?;
+    if !tree.join("Makefile").is_file() {
+        return Err(Error::usage(format!("{} is no kernel build tree: it has no Makefile", tree.display()))
+            .with_remedy("name the folder in which a kernel was built"));
+    }
     let config = part(".config", "configuration", "defconfig")?;
     let release = part("include/config/kernel.release", "release", "modules_prepare")?;
-    let symvers = part("Module.symvers", "symbol versions", "")?;
+    let symvers = part("Module.symvers", "symbol versions", "all")?;
     let release = fs::read_to_string(&release).context(|| format!("read {}", release.display()))?;
     let bzimage = tree.join("arch/x86/boot/bzImage");
     let vmlinux = tree.join("vmlinux");
-    let image = if fs::read(&vmlinux).is_ok_and(|elf| image::elf_has_pvh_entry(&elf)) {
+    let direct = File::open(&vmlinux).is_ok_and(|file| image::elf_has_pvh_entry(&ReadCache::new(file)));
+    let image = if direct {
         vmlinux
     } else {
         part("arch/x86/boot/bzImage", "image", "bzImage")?;
@@ -128,7 +133,7 @@ enum Unreadable {
 }
 
 /// What to boot for a bzImage: what it holds, unpacked into the cache once, or where that has no PVH entry,
-/// itself. The unpacked one is found again by path, size, inode and time of change.
+/// itself. The unpacked one is found again by the path, and by size, inode and time of change.
 fn bootable(lab: &Lab, bzimage: &Path) -> Result<PathBuf, Unreadable> {
     let unreadable = |error: std::io::Error| match error.kind() {
         std::io::ErrorKind::NotFound => Unreadable::Missing,
@@ -136,10 +141,10 @@ fn bootable(lab: &Lab, bzimage: &Path) -> Result<PathBuf, Unreadable> {
         _ => Unreadable::Other(Error::lab(format!("read {}", bzimage.display())).with_source(error)),
     };
     let meta = fs::metadata(bzimage).map_err(unreadable)?;
-    let identity =
-        format!("{} {} {} {}.{}", bzimage.display(), meta.len(), meta.ino(), meta.mtime(), meta.mtime_nsec());
-    let key: String = Sha256::digest(identity).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    let place = lab.cache.path("images").join(format!("{key}.vmlinux"));
+    let state = format!("{} {} {}.{}", meta.len(), meta.ino(), meta.mtime(), meta.mtime_nsec());
+    let of_path = format!("{}-", digest(bzimage.as_os_str().as_encoded_bytes()));
+    let images = lab.cache.path("images");
+    let place = images.join(format!("{of_path}{}", digest(state.as_bytes())));
     if place.is_file() {
         return Ok(place);
     }
@@ -147,11 +152,21 @@ fn bootable(lab: &Lab, bzimage: &Path) -> Result<PathBuf, Unreadable> {
     let elf = image::unpack_image(&bytes).map_err(|error| {
         Unreadable::Other(Error::lab(format!("unpack {}", bzimage.display())).with_source(error))
     })?;
-    if !image::elf_has_pvh_entry(&elf) {
+    if !image::elf_has_pvh_entry(&elf[..]) {
         return Ok(bzimage.to_owned());
+    }
+    // What was unpacked from an earlier one in the same place is of no further use.
+    for old in fs::read_dir(&images).into_iter().flatten().flatten() {
+        if old.file_name().to_string_lossy().starts_with(&of_path) {
+            let _ = fs::remove_file(old.path());
+        }
     }
     crate::cache::write_atomically(&place, &elf).map_err(Unreadable::Other)?;
     Ok(place)
+}
+
+fn digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -205,6 +220,10 @@ mod tests {
         -
         ");
         fs::create_dir_all(tree.join("include/config")).unwrap();
+        insta::assert_snapshot!(error(), @r"
+        linux is no kernel build tree: it has no Makefile
+        name the folder in which a kernel was built
+        ");
         fs::write(tree.join("Makefile"), "").unwrap();
         insta::assert_snapshot!(error(), @r"
         the kernel build tree linux has no configuration: .config

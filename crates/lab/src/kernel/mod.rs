@@ -2,7 +2,7 @@
 //! Kernels: what a distribution ships of one (image, modules, headers, kbuild tools, config, symbol
 //! versions), in the cache, in the running system, or in a build tree.
 //!
-//! [`resolve`] takes what the user wrote. A kernel that is in the cache costs the reading of its manifest.
+//! `resolve` takes what the user wrote. A kernel that is in the cache costs the reading of its manifest.
 
 /// What a kernel was configured with.
 mod config;

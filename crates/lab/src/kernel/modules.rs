@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::Read;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
 use object::{Object, ObjectSection, ReadCache, ReadRef};
 use serde::{Deserialize, Serialize};
 use walkdir::WalkDir;
 
+use crate::cancel::Cancel;
 use crate::error::{Context, Error, Kind, Result, nearest};
 
 /// More than any module unpacks to, in bytes.
@@ -63,12 +65,25 @@ impl Modules {
         Ok(Self { kernel: kernel.to_owned(), root: root.to_owned(), index: Index { modules, builtin } })
     }
 
-    /// As [`walk`](Self::walk), and looks up what each module needs.
-    pub(super) fn walk_whole(kernel: &str, root: &Path) -> Result<Self> {
+    /// As [`walk`](Self::walk), and looks up what each module needs: thousands of files, on all processors.
+    pub(super) fn walk_whole(kernel: &str, root: &Path, cancel: &Cancel) -> Result<Self> {
         let mut modules = Self::walk(kernel, root)?;
-        for module in modules.index.modules.values_mut() {
-            module.needs = Some(read_needs(&root.join(&module.path))?);
-        }
+        let mut all: Vec<&mut Module> = modules.index.modules.values_mut().collect();
+        let workers = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let share = all.len().div_ceil(workers).max(1);
+        let look_up = |part: &mut [&mut Module]| {
+            part.iter_mut().try_for_each(|module| {
+                cancel.check()?;
+                module.needs = Some(read_needs(&root.join(&module.path))?);
+                Ok(())
+            })
+        };
+        std::thread::scope(|scope| {
+            let parts: Vec<_> = all.chunks_mut(share).map(|part| scope.spawn(|| look_up(part))).collect();
+            parts.into_iter().try_for_each(|part| {
+                part.join().unwrap_or_else(|_| Err(Error::lab("a thread that read modules panicked")))
+            })
+        })?;
         Ok(modules)
     }
 
@@ -267,9 +282,10 @@ mod tests {
     #[test]
     fn what_is_needed_comes_first_once_and_without_what_is_built_in() {
         let dir = tree();
-        for modules in
-            [Modules::walk("k", dir.path()).unwrap(), Modules::walk_whole("k", dir.path()).unwrap()]
-        {
+        for modules in [
+            Modules::walk("k", dir.path()).unwrap(),
+            Modules::walk_whole("k", dir.path(), &Cancel::default()).unwrap(),
+        ] {
             let order = modules.closure(["virtio-fs", "9p", "fuse", "virtio"]).unwrap();
             assert_eq!(names(&order), ["fuse.ko", "virtio-fs.ko", "9pnet.ko", "netfs.ko", "9p.ko"]);
             assert!(modules.path_of("virtio_fs").unwrap().ends_with("kernel/fs/fuse/virtio-fs.ko"));
@@ -280,7 +296,7 @@ mod tests {
     #[test]
     fn a_kept_index_is_the_same() {
         let dir = tree();
-        let modules = Modules::walk_whole("k", dir.path()).unwrap();
+        let modules = Modules::walk_whole("k", dir.path(), &Cancel::default()).unwrap();
         let kept = dir.path().join("index");
         fs::write(&kept, modules.to_json().unwrap()).unwrap();
         assert_eq!(Modules::load("k", dir.path(), &kept).unwrap().index, modules.index);

@@ -180,7 +180,9 @@ pub fn add(lab: &Lab, name: &str) -> Result<Kernel> {
         return Ok(kernel);
     }
     lab.cache.sweep();
-    let (packages, debs) = fetch(lab, known)?;
+    let archive = Archive::open(lab, known.suites)?;
+    let downloads = lab.cache.staging()?;
+    let (packages, debs) = fetch(lab, &archive, known, downloads.path())?;
     let staging = lab.cache.staging()?;
     let manifest = assemble(lab, name, &packages, &debs, staging.path());
     lab.progress_end();
@@ -188,24 +190,20 @@ pub fn add(lab: &Lab, name: &str) -> Result<Kernel> {
     let path = staging.path().join(MANIFEST);
     fs::write(&path, manifest).context(|| format!("write {}", path.display()))?;
     lab.cache.publish(staging, place(name))?;
-    for deb in debs {
-        // One that stays costs only space.
-        let _ = fs::remove_file(deb);
-    }
+    archive.forget(&packages);
     drop(lock);
     get(lab, name)?.ok_or_else(|| Error::lab(format!("the kernel {name} was removed while it was added")))
 }
 
-/// Fetches the packages of a kernel.
-fn fetch(lab: &Lab, known: &Known) -> Result<(Vec<Package>, Vec<PathBuf>)> {
-    let archive = Archive::open(lab, known.suites)?;
+/// Fetches the packages of a kernel into a folder.
+fn fetch(lab: &Lab, archive: &Archive, known: &Known, dir: &Path) -> Result<(Vec<Package>, Vec<PathBuf>)> {
     archive.with_lists(known.roots[0], || {
         let packages = packages::closure(
             &known.roots,
             |names| archive.versions(names),
             |version, operator, other| packages::satisfies(lab, version, operator, other),
         )?;
-        let debs = archive.fetch(&packages)?;
+        let debs = archive.fetch(&packages, dir)?;
         Ok((packages, debs))
     })
 }
@@ -244,12 +242,12 @@ fn assemble(lab: &Lab, name: &str, packages: &[Package], debs: &[PathBuf], dir: 
     lab.cancel.check()?;
     lab.progress(&what, steps - 1, steps);
     let mut image = Path::new("root").join(&bzimage);
-    if image::elf_has_pvh_entry(&elf) {
+    if image::elf_has_pvh_entry(&elf[..]) {
         image = PathBuf::from("vmlinux");
         fs::write(dir.join(&image), &elf).context(|| format!("write the unpacked kernel of {release}"))?;
     }
     let index = PathBuf::from("modules.json");
-    let content = Modules::walk_whole(name, &root.join(&modules))?.to_json()?;
+    let content = Modules::walk_whole(name, &root.join(&modules), &lab.cancel)?.to_json()?;
     fs::write(dir.join(&index), content).context(|| "write the index of modules".to_owned())?;
     let below = |path: PathBuf| Path::new("root").join(path);
     Ok(Manifest {

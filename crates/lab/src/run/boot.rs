@@ -17,7 +17,7 @@ use crate::initramfs;
 use crate::kernel::{Kernel, State};
 use crate::machine::{Accelerator, Board, Machine, tsc_khz};
 use crate::project;
-use crate::session::{Input, Listener, Lost, Session};
+use crate::session::{Listener, Lost, Outgoing, Session};
 
 /// The emulator's program.
 const QEMU: &str = "qemu-system-x86_64";
@@ -26,8 +26,8 @@ const QEMU: &str = "qemu-system-x86_64";
 pub struct Terminal<'a> {
     /// Takes the output.
     pub output: &'a mut dyn FnMut(Stream, &[u8]),
-    /// Gets the means to send keys, sizes and signals before the program starts.
-    pub input: &'a mut dyn FnMut(Input),
+    /// Gets the means to send keys, sizes and signals to the program once it was started.
+    pub input: &'a mut dyn FnMut(Outgoing),
 }
 
 impl Listener for Terminal<'_> {

@@ -20,10 +20,20 @@ use crate::build::{self, Built};
 use crate::error::Result;
 use crate::event::Event;
 use crate::kernel::Kernel;
-use crate::machine::Accelerator;
-use crate::project::{Manifest, Project};
+use crate::machine::{Accelerator, Machine};
+use crate::project::{self, Manifest, Project};
 use crate::verdict::{Class, Phase, TestResult};
 use steps::Run;
+
+/// A machine on which the accelerator can be tried.
+///
+/// # Errors
+///
+/// When what it is made of can't be provided.
+pub fn describe_for_trial(lab: &Lab, kernel: &Kernel) -> Result<Machine> {
+    let wanted = project::Machine::default();
+    boot::describe(lab, kernel, &wanted, Some(Accelerator::Kvm), Path::new("."))
+}
 
 /// What the user chose for a run, beside what `vexlab.toml` says.
 #[derive(Debug, Clone, Copy, Default)]

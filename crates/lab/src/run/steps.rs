@@ -221,8 +221,6 @@ impl<'a> Run<'a> {
     fn program_test(&mut self, name: &str, words: &[String], limit: Duration) -> Step {
         let started = Instant::now();
         let process = Process { arguments: words.to_vec(), environment: Vec::new(), terminal: None };
-        // The program has no input: its end is sent before it can ask.
-        self.session().input().send(Request::StdinEnd);
         let mut output = Collect::default();
         let (outcome, mut details) =
             match self.ask_in_test(name, &Request::Run(process), limit, &mut output)? {
@@ -252,8 +250,9 @@ impl<'a> Run<'a> {
     pub(super) fn program(&mut self, process: Process, terminal: &mut Terminal<'_>) -> Step {
         let started = Instant::now();
         let name = process.arguments.first().cloned().unwrap_or_default();
-        (terminal.input)(self.session().input());
-        let reply = self.session().request_with(&Request::Run(process), None, terminal);
+        let sent = self.session().send(&Request::Run(process));
+        (terminal.input)(self.session().outgoing());
+        let reply = sent.and_then(|()| self.session().wait(None, terminal));
         match reply.map_err(|lost| self.lost(lost, &name))? {
             Reply::Exited(exit) => self.exit = Some(exit),
             Reply::Failed { action, errno } => {
@@ -370,7 +369,13 @@ impl<'a> Run<'a> {
         what: &str,
         listener: &mut dyn Listener,
     ) -> Result<Reply, Trouble> {
-        match self.session().request_with(request, Some(limit), listener) {
+        let session = self.session();
+        let sent = session.send(request).and_then(|()| match request {
+            // A test's program has no input.
+            Request::Run(_) => session.send(&Request::StdinEnd),
+            _ => Ok(()),
+        });
+        match sent.and_then(|()| session.wait(Some(limit), listener)) {
             Ok(Reply::Killed { signal }) => {
                 let reason = format!("{what}: the kernel killed the caller with signal {signal}");
                 Err(Trouble::new(Class::Oops, reason))

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The command line. Help, man pages and shell completions are made from these definitions.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+/// Takes a kernel module from source to a verdict in a real kernel, in a throw-away virtual machine
+#[derive(Debug, Parser)]
+#[command(name = "vexlab", version, arg_required_else_help = true, max_term_width = 100)]
+#[command(after_help = "Every run ends in one class with its own exit status: docs/exit-codes.md")]
+pub(crate) struct Cli {
+    /// The project: the folder with vexlab.toml, or one below it
+    #[arg(short = 'C', long, global = true, value_name = "DIR", default_value = ".")]
+    pub(crate) project: PathBuf,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Say what this machine has, what it lacks, and the command that mends it
+    Doctor,
+    /// Kernels to build for and to boot
+    #[command(subcommand)]
+    Kernel(Kernel),
+    /// Build the module, without starting a machine
+    Build(BuildArgs),
+    /// Build the module, load it in a fresh machine, test it, unload it, and say the verdict
+    Test(RunArgs),
+    /// Run a command in a fresh machine with the module loaded
+    ///
+    /// Its output is streamed, its input is ours, and its exit status is returned.
+    Run(CommandArgs),
+    /// Open a shell in a fresh machine with the module loaded
+    Shell(ShellArgs),
+    /// Write a commented vexlab.toml for the module in this folder
+    Init,
+    /// Print the completions for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Write the man pages
+    Man {
+        /// The folder to write them to
+        dir: PathBuf,
+    },
+    /// Print a page of the documentation that is made from the program
+    #[command(hide = true)]
+    Doc {
+        /// The page
+        page: Page,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Kernel {
+    /// List the kernels that can be had, and those that are here
+    List,
+    /// Fetch a kernel: image, modules, headers, and the tools to build with
+    Add {
+        /// Its name
+        name: String,
+    },
+    /// Show a kernel: release, packages, files
+    Show {
+        /// Its name, `host`, or the path of a build tree
+        name: String,
+    },
+    /// Remove a kernel from the cache
+    Remove {
+        /// Its name
+        name: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BuildArgs {
+    /// The kernel to build for, instead of the project's: a name, `host`, or the path of a build tree
+    #[arg(short, long, value_name = "KERNEL")]
+    pub(crate) kernel: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) how: How,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct How {
+    /// Leave the Rust side out
+    #[arg(long, conflicts_with = "minimal")]
+    pub(crate) c_only: bool,
+
+    /// Build the Rust side with only its feature `kernel-minimal`
+    #[arg(long)]
+    pub(crate) minimal: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) build: BuildArgs,
+
+    /// What runs the machine; by default KVM is tried, and emulation used where no machine boots under it
+    #[arg(long, value_name = "ACCELERATOR")]
+    pub(crate) accel: Option<Accelerator>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CommandArgs {
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+
+    /// Load no module; no project is needed then
+    #[arg(long)]
+    pub(crate) no_module: bool,
+
+    /// The command and its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ShellArgs {
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+
+    /// Load no module; no project is needed then
+    #[arg(long)]
+    pub(crate) no_module: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Accelerator {
+    /// The host's processor
+    Kvm,
+    /// QEMU's translator
+    Tcg,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Page {
+    /// docs/exit-codes.md
+    ExitCodes,
+}

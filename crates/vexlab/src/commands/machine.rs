@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! `vexlab run` and `vexlab shell`.
+
+use std::path::Path;
+
+use lab::Lab;
+use lab::error::{Error, Result};
+use lab::event::Event;
+use lab::kernel::Kernel;
+use lab::project::Project;
+use lab::run::{self, Record, Terminal};
+use lab::session::Outgoing;
+use lab::verdict::Class;
+use wire::{Exit, Process, Stream};
+
+use super::kernels;
+use crate::cli::{CommandArgs, RunArgs, ShellArgs};
+use crate::output;
+use crate::terminal::{self, Raw};
+
+/// The kernel for a machine without a project, where the user names none.
+const DEFAULT_KERNEL: &str = "debian-6.1-cloud";
+
+/// A machine that has ended.
+struct Ended {
+    module: String,
+    kernel: String,
+    record: Record,
+}
+
+/// Runs a command in a machine and gives its exit status.
+pub(crate) fn run(lab: &Lab, dir: &Path, arguments: &CommandArgs) -> Result<u8> {
+    let process =
+        Process { arguments: arguments.command.clone(), environment: environment(), terminal: None };
+    let ended =
+        in_machine(lab, dir, &arguments.run, arguments.no_module, process, &mut terminal::send_input)?;
+    Ok(exit_status(&ended))
+}
+
+/// Opens a shell in a machine.
+pub(crate) fn shell(lab: &Lab, dir: &Path, arguments: &ShellArgs) -> Result<u8> {
+    let mut raw = None;
+    let mut failed = None;
+    let mut input = |outgoing: Outgoing| {
+        let entered = Raw::enter().and_then(|entered| {
+            raw = entered;
+            terminal::send_sizes(outgoing.clone())
+        });
+        failed = entered.err();
+        terminal::send_input(outgoing);
+    };
+    let process = Process {
+        arguments: vec!["sh".into(), "-l".into()],
+        environment: environment(),
+        terminal: Some(terminal::size()),
+    };
+    let ended = in_machine(lab, dir, &arguments.run, arguments.no_module, process, &mut input);
+    // What is printed from here on is for a terminal in its ordinary state.
+    drop(raw);
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    Ok(exit_status(&ended?))
+}
+
+fn in_machine(
+    lab: &Lab,
+    dir: &Path,
+    arguments: &RunArgs,
+    no_module: bool,
+    process: Process,
+    input: &mut dyn FnMut(Outgoing),
+) -> Result<Ended> {
+    let project = if no_module { None } else { Some(Project::find(dir)?) };
+    let kernel = one_kernel(lab, arguments, project.as_ref())?;
+    let options =
+        run::Options { build: (&arguments.build.how).into(), accelerator: arguments.accel.map(Into::into) };
+    let mut show = |stream: Stream, bytes: &[u8]| lab.reporter.event(&Event::Output(stream, bytes));
+    let mut terminal = Terminal { output: &mut show, input };
+    let record = run::command(lab, project.as_ref(), &kernel, options, process, &mut terminal)?;
+    let module = project.as_ref().map_or("no module", Project::name).to_owned();
+    Ok(Ended { module, kernel: kernel.name().to_owned(), record })
+}
+
+fn one_kernel(lab: &Lab, arguments: &RunArgs, project: Option<&Project>) -> Result<Kernel> {
+    let named = &arguments.build.kernel;
+    let name = match (named.as_slice(), project) {
+        ([name], _) => name,
+        ([], Some(project)) => &project.manifest().kernels[0],
+        ([], None) => DEFAULT_KERNEL,
+        (several, _) => {
+            return Err(Error::usage(format!(
+                "{} kernels are named, and a command runs on one",
+                several.len()
+            ))
+            .with_remedy("give --kernel once"));
+        }
+    };
+    let mut kernels = kernels(lab, &[name.to_owned()], None)?;
+    Ok(kernels.remove(0))
+}
+
+/// The command's own status, unless something went wrong around it.
+fn exit_status(ended: &Ended) -> u8 {
+    let record = &ended.record;
+    match (record.class, record.exit) {
+        (Class::Passed, Some(Exit::Status(status))) => u8::try_from(status).unwrap_or(u8::MAX),
+        // As a shell has it.
+        (Class::Passed, Some(Exit::Signal(signal))) => u8::try_from(128 + signal).unwrap_or(u8::MAX),
+        _ => {
+            output::verdict(&ended.module, &ended.kernel, record);
+            record.class.exit_status()
+        }
+    }
+}
+
+fn environment() -> Vec<(String, String)> {
+    std::env::var("TERM").map(|term| ("TERM".to_owned(), term)).into_iter().collect()
+}

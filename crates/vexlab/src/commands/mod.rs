@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The commands: each reads its arguments, has the lab do the work, and prints what came of it.
+
+mod doctor;
+mod kernel;
+mod machine;
+mod module;
+
+use std::path::Path;
+
+use clap::CommandFactory;
+use lab::Lab;
+use lab::error::{Context, Result};
+use lab::kernel::Kernel;
+use lab::machine::Accelerator;
+use lab::project::{self, Project};
+use lab::{build, verdict};
+
+use crate::cli::{self, Cli, Command, How};
+use crate::output;
+
+/// Carries a command out. Gives the exit status.
+pub(crate) fn dispatch(lab: &Lab, cli: &Cli) -> Result<u8> {
+    match &cli.command {
+        Command::Doctor => doctor::doctor(lab),
+        Command::Kernel(command) => kernel::kernel(lab, command).map(|()| 0),
+        Command::Build(arguments) => module::build(lab, &cli.project, arguments).map(|()| 0),
+        Command::Test(arguments) => module::test(lab, &cli.project, arguments),
+        Command::Run(arguments) => machine::run(lab, &cli.project, arguments),
+        Command::Shell(arguments) => machine::shell(lab, &cli.project, arguments),
+        Command::Init => init(&cli.project).map(|()| 0),
+        Command::Completions { shell } => {
+            clap_complete::generate(*shell, &mut Cli::command(), "vexlab", &mut std::io::stdout());
+            Ok(0)
+        }
+        Command::Man { dir } => man(dir).map(|()| 0),
+        Command::Doc { page: cli::Page::ExitCodes } => {
+            output::print_raw(verdict::exit_status_page().as_bytes());
+            Ok(0)
+        }
+    }
+}
+
+fn init(dir: &Path) -> Result<()> {
+    let path = project::init(dir)?;
+    output::print(format!("wrote {}; `vexlab test` is next", path.display()));
+    Ok(())
+}
+
+fn man(dir: &Path) -> Result<()> {
+    lab::cache::make_dir(dir)?;
+    clap_mangen::generate_to(Cli::command(), dir).context(|| format!("write man pages to {}", dir.display()))
+}
+
+/// The kernels that the user named, or the project's.
+fn kernels(lab: &Lab, named: &[String], project: Option<&Project>) -> Result<Vec<Kernel>> {
+    let names: &[String] = match project {
+        Some(project) if named.is_empty() => &project.manifest().kernels,
+        _ => named,
+    };
+    names.iter().map(|name| lab::kernel::resolve(lab, name)).collect()
+}
+
+impl From<&How> for build::Options {
+    fn from(how: &How) -> Self {
+        Self { c_only: how.c_only, minimal: how.minimal }
+    }
+}
+
+impl From<cli::Accelerator> for Accelerator {
+    fn from(accelerator: cli::Accelerator) -> Self {
+        match accelerator {
+            cli::Accelerator::Kvm => Self::Kvm,
+            cli::Accelerator::Tcg => Self::Tcg,
+        }
+    }
+}

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! `vexlab build` and `vexlab test`.
+
+use std::path::Path;
+
+use lab::Lab;
+use lab::error::{Error, Kind, Result};
+use lab::project::Project;
+use lab::verdict::Class;
+use lab::{build, run};
+
+use super::kernels;
+use crate::cli::{BuildArgs, RunArgs};
+use crate::output;
+
+/// Builds the project's module for each kernel.
+pub(crate) fn build(lab: &Lab, dir: &Path, arguments: &BuildArgs) -> Result<()> {
+    let project = Project::find(dir)?;
+    for kernel in kernels(lab, &arguments.kernel, Some(&project))? {
+        let built = build::build(lab, &project, &kernel, (&arguments.how).into())?;
+        build::check(&built)?;
+        let time = (built.build_time + built.link_time).as_secs_f64();
+        output::print(format!("{} for {} ({time:.2} s)", built.module.display(), kernel.name()));
+    }
+    Ok(())
+}
+
+/// Tests the project's module on each kernel. The exit status is that of the worst verdict.
+pub(crate) fn test(lab: &Lab, dir: &Path, arguments: &RunArgs) -> Result<u8> {
+    let project = Project::find(dir)?;
+    let options =
+        run::Options { build: (&arguments.build.how).into(), accelerator: arguments.accel.map(Into::into) };
+    let mut worst = Class::Passed;
+    for kernel in kernels(lab, &arguments.build.kernel, Some(&project))? {
+        let class = match run::test(lab, &project, &kernel, options) {
+            Ok(record) => {
+                output::verdict(project.name(), kernel.name(), &record);
+                record.class
+            }
+            Err(error) => report(&project, kernel.name(), error)?,
+        };
+        if class.exit_status() > worst.exit_status() {
+            worst = class;
+        }
+    }
+    Ok(worst.exit_status())
+}
+
+/// Prints the verdict of a run that did not come to a machine. What stops every other run as well is
+/// returned instead.
+fn report(project: &Project, kernel: &str, error: Error) -> Result<Class> {
+    if matches!(error.kind(), Kind::Interrupted | Kind::Usage) {
+        return Err(error);
+    }
+    let class = Class::from(&error);
+    output::error(&error);
+    output::print(format!("{class}: {} on {kernel}", project.name()));
+    Ok(class)
+}

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Our side of a program in the machine: its keys, its window size, its signals.
+
+use std::io::{IsTerminal, Read, stdin, stdout};
+
+use lab::error::{Context, Result};
+use lab::session::Outgoing;
+use rustix::termios::{self, OptionalActions, Termios};
+use signal_hook::consts::SIGWINCH;
+use signal_hook::iterator::Signals;
+use wire::{Request, WindowSize};
+
+/// The terminal with every key handed through as it is, until this value is gone.
+pub(crate) struct Raw {
+    before: Termios,
+}
+
+impl Raw {
+    /// Switches our terminal. Nothing where standard input or output is none.
+    pub(crate) fn enter() -> Result<Option<Self>> {
+        if !stdin().is_terminal() || !stdout().is_terminal() {
+            return Ok(None);
+        }
+        let before = termios::tcgetattr(stdin()).context(|| "read the terminal's settings".to_owned())?;
+        let mut raw = before.clone();
+        raw.make_raw();
+        termios::tcsetattr(stdin(), OptionalActions::Now, &raw)
+            .context(|| "switch the terminal to raw".to_owned())?;
+        Ok(Some(Self { before }))
+    }
+}
+
+impl Drop for Raw {
+    fn drop(&mut self) {
+        // A terminal that is gone needs no settings.
+        let _ = termios::tcsetattr(stdin(), OptionalActions::Now, &self.before);
+    }
+}
+
+/// The terminal's size; the usual one where it has none.
+pub(crate) fn size() -> WindowSize {
+    let usual = WindowSize { rows: 24, columns: 80 };
+    termios::tcgetwinsize(stdout())
+        .ok()
+        .filter(|size| size.ws_row > 0 && size.ws_col > 0)
+        .map_or(usual, |size| WindowSize { rows: size.ws_row, columns: size.ws_col })
+}
+
+/// Hands our standard input to the program, from a thread that ends with the process.
+pub(crate) fn send_input(to: Outgoing) {
+    std::thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        loop {
+            match stdin().lock().read(&mut buffer) {
+                Ok(length @ 1..) => {
+                    if !to.input(&Request::Stdin { data: buffer[..length].to_vec() }) {
+                        return;
+                    }
+                }
+                Ok(0) | Err(_) => {
+                    to.input(&Request::StdinEnd);
+                    return;
+                }
+            }
+        }
+    });
+}
+
+/// Hands changes of our window's size to the program.
+pub(crate) fn send_sizes(to: Outgoing) -> Result<()> {
+    let mut signals = Signals::new([SIGWINCH]).context(|| "watch the window's size".to_owned())?;
+    std::thread::spawn(move || {
+        for _ in signals.forever() {
+            if !to.input(&Request::Resize(size())) {
+                return;
+            }
+        }
+    });
+    Ok(())
+}

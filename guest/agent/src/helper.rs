@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: GPL-2.0-only
+use std::ffi::CString;
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, PipeWriter, Read, Seek, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+use wire::Stream;
+
+use crate::guard::Machine;
+use crate::job::{Failure, Job, Kind, Step, Streams, file};
+use crate::sys;
+
+/// Writes to a file, making its folders.
+pub(crate) fn put(path: String, mode: u32, append: bool, data: Vec<u8>) -> io::Result<Job> {
+    let object = path.clone();
+    Job::start(Kind::OrderedHelper, object, Streams::default(), move || {
+        let mut file = match open_to_put(&path, mode, append) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if let Some(folder) = Path::new(&path).parent() {
+                    fs::create_dir_all(folder).map_err(Step::MakeFolder.failed())?;
+                }
+                open_to_put(&path, mode, append)
+            }
+            file => file,
+        }
+        .map_err(Step::Open.failed())?;
+        // Only a mode that differs is set: many a file that isn't on a disk doesn't let it be.
+        let found = file.metadata().map_err(Step::SetMode.failed())?.permissions();
+        if found.mode() & 0o7777 != mode & 0o7777 {
+            file.set_permissions(Permissions::from_mode(mode)).map_err(Step::SetMode.failed())?;
+        }
+        file.write_all(&data).map_err(Step::Write.failed())
+    })
+}
+
+fn open_to_put(path: &str, mode: u32, append: bool) -> io::Result<File> {
+    OpenOptions::new().create(true).write(true).append(append).truncate(!append).mode(mode).open(path)
+}
+
+/// Reads a file to its end.
+pub(crate) fn read(path: String) -> io::Result<Job> {
+    with_output(path.clone(), move |output| {
+        let file = File::open(&path).map_err(Step::Open.failed())?;
+        copy(file, output)
+    })
+}
+
+/// Writes `input` to a file in one call, and reads the answer through the same open file.
+pub(crate) fn ask(path: String, input: Vec<u8>) -> io::Result<Job> {
+    with_output(path.clone(), move |output| {
+        let mut file = OpenOptions::new().read(true).write(true).open(&path).map_err(Step::Open.failed())?;
+        if file.write(&input).map_err(Step::Write.failed())? != input.len() {
+            return Err(Failure { step: Step::Write, errno: libc::EIO });
+        }
+        // The answer begins at the file's beginning, and writing may have moved on from there. Files that
+        // have no position can't be rewound, and needn't be.
+        let _ = file.rewind();
+        copy(file, output)
+    })
+}
+
+/// Loads a module.
+pub(crate) fn load(machine: &Machine, path: String, parameters: String) -> io::Result<Job> {
+    let parameters = CString::new(parameters)?;
+    Job::start(Kind::Helper, path.clone(), Streams::default(), move || {
+        let module = File::open(&path).map_err(Step::Open.failed())?;
+        sys::load_module(machine, &module, &parameters).map_err(Step::Load.failed())
+    })
+}
+
+/// Unloads a module. Its name may be written as its file's is.
+pub(crate) fn unload(machine: &Machine, name: String) -> io::Result<Job> {
+    let module = CString::new(name.replace('-', "_"))?;
+    Job::start(Kind::Helper, name, Streams::default(), move || {
+        sys::unload_module(machine, &module).map_err(Step::Unload.failed())
+    })
+}
+
+fn with_output(object: String, work: impl FnOnce(PipeWriter) -> Result<(), Failure>) -> io::Result<Job> {
+    let (ours, theirs) = io::pipe()?;
+    let outputs = [Some((file(ours), Stream::Stdout)), None];
+    Job::start(Kind::Helper, object, Streams { outputs, ..Streams::default() }, move || work(theirs))
+}
+
+/// Copies with large reads, because each may be a call into a module that makes up its text.
+fn copy(mut from: File, mut to: PipeWriter) -> Result<(), Failure> {
+    let mut bytes = vec![0; 64 << 10];
+    loop {
+        match from.read(&mut bytes) {
+            Ok(0) => return Ok(()),
+            Ok(length) => to.write_all(&bytes[..length]).map_err(Step::Write.failed())?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(Step::Read.failed()(error)),
+        }
+    }
+}

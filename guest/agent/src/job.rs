@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: GPL-2.0-only
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+
+use wire::{Exit, FrameError, Reply, Stream, WindowSize};
+
+use crate::port::Port;
+use crate::sys::{self, Ending};
+
+/// How much is read from an output at once, in bytes: what a pipe holds.
+const READ_AT_ONCE: usize = 64 << 10;
+
+/// How much of an output is still read after its process has ended. What the process wrote is in a buffer
+/// of at most this size; what comes after it is a background process's, which may never stop.
+const READ_AFTER_END: usize = 1 << 20;
+
+/// From how many bytes that a program has not read on no more requests are taken from the host.
+const INPUT_FULL: usize = 4 << 20;
+
+/// `VEOF` of a terminal's default settings, Ctrl-D.
+const END_OF_INPUT: u8 = 4;
+
+/// What a process was doing when it failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Step {
+    MakeFolder,
+    Open,
+    SetMode,
+    Read,
+    Write,
+    Load,
+    Unload,
+    Run,
+}
+
+impl Step {
+    const ALL: [(Self, &str); 8] = [
+        (Self::MakeFolder, "make the folder of"),
+        (Self::Open, "open"),
+        (Self::SetMode, "set the mode of"),
+        (Self::Read, "read"),
+        (Self::Write, "write"),
+        (Self::Load, "load"),
+        (Self::Unload, "unload"),
+        (Self::Run, "run"),
+    ];
+
+    /// The failure of this step, for `map_err`.
+    pub(crate) fn failed(self) -> impl Fn(io::Error) -> Failure {
+        move |error| Failure { step: self, errno: errno(&error) }
+    }
+}
+
+/// The kernel's number for an error; those that `std` made up have none, and are invalid arguments.
+pub(crate) fn errno(error: &io::Error) -> i32 {
+    error.raw_os_error().unwrap_or(libc::EINVAL)
+}
+
+/// What a process tells before it ends in failure: one byte for the step, four for the error number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) step: Step,
+    pub(crate) errno: i32,
+}
+
+impl Failure {
+    fn to_bytes(self) -> [u8; 5] {
+        let [a, b, c, d] = self.errno.to_le_bytes();
+        [self.step as u8, a, b, c, d]
+    }
+
+    /// The words for the step, and the error number.
+    fn from_bytes([step, errno @ ..]: [u8; 5]) -> Option<(&'static str, i32)> {
+        let (_, words) = Step::ALL.into_iter().find(|(known, _)| *known as u8 == step)?;
+        Some((words, i32::from_le_bytes(errno)))
+    }
+}
+
+/// How the end of a process is told to the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A copy of the agent that makes system calls.
+    Helper,
+    /// The same; what is sent after this request is meant to come after it.
+    OrderedHelper,
+    /// A program.
+    Program,
+}
+
+/// Where what the host sends for standard input goes.
+struct Input {
+    file: File,
+    waiting: VecDeque<u8>,
+    ended: bool,
+}
+
+/// What the host sees of a process.
+#[derive(Default)]
+pub(crate) struct Streams {
+    /// Written to by us.
+    pub(crate) input: Option<File>,
+    /// Read by us.
+    pub(crate) outputs: [Option<(File, Stream)>; 2],
+    /// Our end of the terminal, if there is one.
+    pub(crate) terminal: Option<File>,
+}
+
+/// A process that carries out the current request.
+pub(crate) struct Job {
+    process: libc::pid_t,
+    kind: Kind,
+    object: String,
+    failure: PipeReader,
+    input: Option<Input>,
+    outputs: [Option<(File, Stream)>; 2],
+    terminal: Option<File>,
+    buffer: Box<[u8]>,
+}
+
+impl Job {
+    /// Starts a process that does `work`. `object` is what it is done to, for messages.
+    pub(crate) fn start(
+        kind: Kind,
+        object: String,
+        streams: Streams,
+        work: impl FnOnce() -> Result<(), Failure>,
+    ) -> io::Result<Self> {
+        let (failure, told) = io::pipe()?;
+        sys::make_nonblocking(&failure)?;
+        for (file, _) in streams.outputs.iter().flatten() {
+            sys::make_nonblocking(file)?;
+        }
+        if let Some(file) = &streams.input {
+            sys::make_nonblocking(file)?;
+        }
+        let process = sys::fork(move || tell(told, work()))?;
+        let input = streams.input.map(|file| Input { file, waiting: VecDeque::new(), ended: false });
+        Ok(Self {
+            process,
+            kind,
+            object,
+            failure,
+            input,
+            outputs: streams.outputs,
+            terminal: streams.terminal,
+            buffer: vec![0; READ_AT_ONCE].into(),
+        })
+    }
+
+    /// The process's number.
+    pub(crate) fn process(&self) -> libc::pid_t {
+        self.process
+    }
+
+    /// Whether the next request may be looked at before this job has ended.
+    pub(crate) fn lets_requests_through(&self) -> bool {
+        self.kind != Kind::OrderedHelper
+            && self.input.as_ref().is_none_or(|input| input.waiting.len() < INPUT_FULL)
+    }
+
+    /// The descriptor to wait for until more input can be written, or -1.
+    pub(crate) fn wanted_input(&self) -> RawFd {
+        self.input.as_ref().filter(|input| !input.waiting.is_empty()).map_or(-1, |i| i.file.as_raw_fd())
+    }
+
+    /// The descriptor to wait for until there is output, or -1.
+    pub(crate) fn wanted_output(&self, index: usize) -> RawFd {
+        self.outputs[index].as_ref().map_or(-1, |(file, _)| file.as_raw_fd())
+    }
+
+    /// Adds to the input. Nothing happens when the process takes no more.
+    pub(crate) fn feed(&mut self, data: &[u8]) {
+        if let Some(input) = &mut self.input {
+            input.waiting.extend(data);
+        }
+        self.write_input();
+    }
+
+    /// Lets the input end when all before has been read. A terminal is told so, and stays open.
+    pub(crate) fn end_input(&mut self) {
+        if self.terminal.is_some() {
+            return self.feed(&[END_OF_INPUT]);
+        }
+        if let Some(input) = &mut self.input {
+            input.ended = true;
+        }
+        self.write_input();
+    }
+
+    /// Writes as much input as the process takes.
+    pub(crate) fn write_input(&mut self) {
+        let Some(input) = &mut self.input else { return };
+        while !input.waiting.is_empty() {
+            match input.file.write(input.waiting.as_slices().0) {
+                Ok(length) => drop(input.waiting.drain(..length)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // Nobody reads it any more.
+                Err(_) => return self.input = None,
+            }
+        }
+        if input.ended {
+            self.input = None;
+        }
+    }
+
+    /// Gives the terminal a size. A job without a terminal has none.
+    pub(crate) fn resize(&self, size: WindowSize) -> io::Result<()> {
+        self.terminal.as_ref().map_or(Ok(()), |it| sys::resize_terminal(it, size.rows, size.columns))
+    }
+
+    /// Sends a signal to the process and what it started.
+    pub(crate) fn signal(&self, number: i32) -> io::Result<()> {
+        sys::send_signal(self.process, number)
+    }
+
+    /// Reads an output once, and sends on what it held. Returns how much that was; 0 when there is nothing
+    /// now or for ever.
+    pub(crate) fn read_output(&mut self, index: usize, port: &mut Port) -> Result<usize, FrameError> {
+        let Some((file, stream)) = &mut self.outputs[index] else { return Ok(0) };
+        match file.read(&mut self.buffer) {
+            Ok(length @ 1..) => {
+                port.queue(&Reply::Output { stream: *stream, data: self.buffer[..length].to_vec() })?;
+                return Ok(length);
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // The end; for a terminal, which no process has open any more, an error (EIO).
+            Ok(0) | Err(_) => self.outputs[index] = None,
+        }
+        Ok(0)
+    }
+
+    /// Sends what is left of the output of a job that has ended, and returns the reply which ends the
+    /// request.
+    pub(crate) fn conclude(mut self, ending: Ending, port: &mut Port) -> Result<Reply, FrameError> {
+        for index in 0..self.outputs.len() {
+            let mut left = READ_AFTER_END;
+            while left > 0 {
+                match self.read_output(index, port)? {
+                    0 => break,
+                    length => left = left.saturating_sub(length),
+                }
+            }
+        }
+        let mut told = [0; 5];
+        let failure = self.failure.read_exact(&mut told).ok().and_then(|()| Failure::from_bytes(told));
+        Ok(reply(self.kind, &self.object, failure, ending))
+    }
+}
+
+/// The reply for a process that told of this failure, if any, and then ended like this.
+fn reply(kind: Kind, object: &str, failure: Option<(&str, i32)>, ending: Ending) -> Reply {
+    match (failure, kind, ending) {
+        (Some((words, errno)), _, _) => Reply::Failed { action: format!("{words} {object}"), errno },
+        (None, Kind::Program, Ending::Status(status)) => Reply::Exited(Exit::Status(status)),
+        (None, Kind::Program, Ending::Signal(signal)) => Reply::Exited(Exit::Signal(signal)),
+        (None, _, Ending::Status(0)) => Reply::Done,
+        (None, _, Ending::Status(_)) => {
+            Reply::Failed { action: format!("work on {object}"), errno: libc::EIO }
+        }
+        (None, _, Ending::Signal(signal)) => Reply::Killed { signal },
+    }
+}
+
+/// In the process itself: leaves its failure where the agent finds it. Returns the exit status.
+fn tell(mut told: PipeWriter, result: Result<(), Failure>) -> i32 {
+    let Err(failure) = result else { return 0 };
+    let _ = told.write_all(&failure.to_bytes());
+    1
+}
+
+/// A pipe end, as a file.
+pub(crate) fn file(end: impl Into<OwnedFd>) -> File {
+    File::from(end.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_survives_the_pipe() {
+        for (step, words) in Step::ALL {
+            let told = Failure { step, errno: libc::ENOEXEC }.to_bytes();
+            assert_eq!(Failure::from_bytes(told), Some((words, libc::ENOEXEC)));
+        }
+        assert_eq!(Failure::from_bytes([Step::ALL.len() as u8, 0, 0, 0, 0]), None);
+    }
+
+    #[test]
+    fn a_failure_outweighs_the_status_it_ends_with() {
+        let failed = Reply::Failed { action: "open /x".into(), errno: 2 };
+        assert_eq!(reply(Kind::Helper, "/x", Some(("open", 2)), Ending::Status(1)), failed);
+        let not_run = Reply::Failed { action: "run x".into(), errno: 2 };
+        assert_eq!(reply(Kind::Program, "x", Some(("run", 2)), Ending::Status(1)), not_run);
+    }
+
+    #[test]
+    fn a_helper_that_ends_without_a_word_is_never_done() {
+        assert_eq!(reply(Kind::Helper, "/x", None, Ending::Status(0)), Reply::Done);
+        assert_eq!(reply(Kind::Helper, "/x", None, Ending::Signal(9)), Reply::Killed { signal: 9 });
+        let lost = Reply::Failed { action: "work on /x".into(), errno: libc::EIO };
+        assert_eq!(reply(Kind::Helper, "/x", None, Ending::Status(1)), lost);
+    }
+
+    #[test]
+    fn a_programs_end_is_told_as_it_is() {
+        let end = |ending| reply(Kind::Program, "x", None, ending);
+        assert_eq!(end(Ending::Status(3)), Reply::Exited(Exit::Status(3)));
+        assert_eq!(end(Ending::Signal(2)), Reply::Exited(Exit::Signal(2)));
+    }
+}

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: GPL-2.0-only
+use std::ffi::CString;
+use std::io;
+use std::os::fd::OwnedFd;
+
+use wire::{Process, Stream, WindowSize};
+
+use crate::job::{Failure, Job, Kind, Step, Streams, errno, file};
+use crate::sys;
+
+/// Every program's environment, unless the request says otherwise.
+const ENVIRONMENT: [(&str, &str); 2] = [("PATH", "/bin:/sbin:/usr/bin:/usr/sbin"), ("HOME", "/root")];
+
+/// All that `execve(2)` needs, made before the process is.
+#[derive(Debug, PartialEq, Eq)]
+struct Plan {
+    /// Where the program may be, in the order in which to try.
+    candidates: Vec<CString>,
+    arguments: Vec<CString>,
+    environment: Vec<CString>,
+}
+
+impl Plan {
+    fn new(process: Process) -> io::Result<Self> {
+        let mut environment: Vec<(String, String)> =
+            ENVIRONMENT.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        for (name, value) in process.environment {
+            environment.retain(|(known, _)| *known != name);
+            environment.push((name, value));
+        }
+        let program = process.arguments.first().ok_or(io::ErrorKind::InvalidInput)?;
+        let search = environment.iter().find(|(name, _)| name == "PATH").map_or("", |(_, value)| value);
+        let candidates = if program.contains('/') {
+            vec![CString::new(program.as_str())?]
+        } else {
+            let paths = search.split(':').map(|folder| CString::new(format!("{folder}/{program}")));
+            paths.collect::<Result<_, _>>()?
+        };
+        let environment =
+            environment.into_iter().map(|(name, value)| CString::new(format!("{name}={value}")));
+        let arguments = process.arguments.into_iter().map(CString::new);
+        Ok(Self {
+            candidates,
+            arguments: arguments.collect::<Result<_, _>>()?,
+            environment: environment.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Becomes the program. Returns why it could not: the first reason that isn't "not here".
+    fn exec(&self) -> Failure {
+        let mut reason = libc::ENOENT;
+        for candidate in &self.candidates {
+            let error = errno(&sys::exec(candidate, &self.arguments, &self.environment));
+            if error != libc::ENOENT && reason == libc::ENOENT {
+                reason = error;
+            }
+        }
+        Failure { step: Step::Run, errno: reason }
+    }
+}
+
+/// Runs a program in a session of its own.
+pub(crate) fn run(process: Process) -> io::Result<Job> {
+    let name = process.arguments.first().cloned().unwrap_or_default();
+    let terminal = process.terminal;
+    let plan = Plan::new(process)?;
+    match terminal {
+        Some(size) => run_on_terminal(name, &plan, size),
+        None => run_on_pipes(name, &plan),
+    }
+}
+
+fn run_on_pipes(name: String, plan: &Plan) -> io::Result<Job> {
+    let (stdin, input) = io::pipe()?;
+    let (output, stdout) = io::pipe()?;
+    let (error, stderr) = io::pipe()?;
+    let streams = Streams {
+        input: Some(file(input)),
+        outputs: [Some((file(output), Stream::Stdout)), Some((file(error), Stream::Stderr))],
+        terminal: None,
+    };
+    Job::start(Kind::Program, name, streams, move || {
+        prepare([stdin.into(), stdout.into(), stderr.into()], false).map_err(Step::Run.failed())?;
+        Err(plan.exec())
+    })
+}
+
+fn run_on_terminal(name: String, plan: &Plan, size: WindowSize) -> io::Result<Job> {
+    let sys::Terminal { master, slave } = sys::open_terminal()?;
+    sys::resize_terminal(&master, size.rows, size.columns)?;
+    let streams = Streams {
+        input: Some(master.try_clone()?),
+        outputs: [Some((master.try_clone()?, Stream::Stdout)), None],
+        terminal: Some(master),
+    };
+    Job::start(Kind::Program, name, streams, move || {
+        let more = || slave.try_clone();
+        let prepared = more().and_then(|second| prepare([second, more()?, more()?], true));
+        prepared.map_err(Step::Run.failed())?;
+        Err(plan.exec())
+    })
+}
+
+/// In the new process: gives it its session, its terminal and its standard streams.
+fn prepare(streams: [OwnedFd; 3], on_terminal: bool) -> io::Result<()> {
+    sys::reset_signals();
+    sys::start_session()?;
+    if on_terminal {
+        sys::take_terminal(&streams[0])?;
+    }
+    streams.iter().zip(0..).try_for_each(|(stream, target)| sys::redirect(stream, target))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn process(arguments: &[&str], environment: &[(&str, &str)]) -> Process {
+        Process {
+            arguments: arguments.iter().map(|&text| text.to_owned()).collect(),
+            environment: environment.iter().map(|&(n, v)| (n.to_owned(), v.to_owned())).collect(),
+            terminal: None,
+        }
+    }
+
+    #[test]
+    fn a_plain_name_is_looked_up_and_a_path_is_not() {
+        let plan = Plan::new(process(&["ls", "-l"], &[])).unwrap();
+        assert_eq!(
+            plan.candidates,
+            [c"/bin/ls", c"/sbin/ls", c"/usr/bin/ls", c"/usr/sbin/ls"].map(CString::from)
+        );
+        assert_eq!(plan.arguments, [c"ls", c"-l"].map(CString::from));
+        assert_eq!(Plan::new(process(&["./ls"], &[])).unwrap().candidates, [CString::from(c"./ls")]);
+    }
+
+    #[test]
+    fn a_name_given_replaces_the_machines() {
+        let plan = Plan::new(process(&["ls"], &[("PATH", "/x"), ("TERM", "vt100")])).unwrap();
+        assert_eq!(plan.candidates, [CString::from(c"/x/ls")]);
+        assert_eq!(plan.environment, [c"HOME=/root", c"PATH=/x", c"TERM=vt100"].map(CString::from));
+    }
+
+    #[test]
+    fn what_the_kernel_can_not_take_is_an_error() {
+        assert!(Plan::new(process(&[], &[])).is_err());
+        assert!(Plan::new(process(&["a\0b"], &[])).is_err());
+        assert!(Plan::new(process(&["ls"], &[("A", "\0")])).is_err());
+    }
+}

@@ -1,0 +1,381 @@
+// SPDX-License-Identifier: GPL-2.0-only
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::mem;
+use std::os::fd::{AsRawFd, RawFd};
+use std::time::Duration;
+
+use wire::{FrameError, Marker, Reply, Request};
+
+use crate::boot::{self, BootError};
+use crate::guard::Machine;
+use crate::job::{self, Job};
+use crate::kmsg::{self, Log};
+use crate::port::Port;
+use crate::{helper, program, sys};
+
+/// How long the last message may take to be sent.
+const LONGEST_GOODBYE: Duration = Duration::from_secs(5);
+
+/// How long to wait for the host before something useful is done in its place; as long as it never was
+/// there, how often to look whether it has come.
+const HOST_SEARCH: Duration = Duration::from_millis(1);
+
+/// The most records that are sent before a reply: more than the log holds, so that a kernel which never
+/// stops talking can't hold back the reply for ever.
+const MOST_RECORDS: usize = 16 << 10;
+
+/// Why the session is over.
+enum End {
+    /// The host said so, and was told goodbye.
+    PowerOff,
+    /// Nobody is there any more.
+    HostGone,
+    /// Going on makes no sense, for this reason.
+    Refused(String),
+}
+
+impl From<FrameError> for End {
+    fn from(error: FrameError) -> Self {
+        Self::Refused(error.to_string())
+    }
+}
+
+/// The places of [`Session::watched`].
+const PORT: usize = 0;
+const LOG: usize = 1;
+const CHILDREN: usize = 2;
+const INPUT: usize = 3;
+const OUTPUTS: [usize; 2] = [4, 5];
+
+/// Everything between the end of booting and the end of the machine.
+pub(crate) struct Session<'m> {
+    machine: &'m Machine,
+    boot_modules: Vec<String>,
+    port: Port,
+    log: Log,
+    children: File,
+    job: Option<Job>,
+    /// What the job does, in the words of the request.
+    action: String,
+    /// Whether the host has said hello.
+    open: bool,
+    /// Whether `lo` was brought up. It takes longer than the rest of the agent's booting, so it is done
+    /// while nobody waits: before hello, and at the latest before the first program.
+    loopback: bool,
+    /// Whether there may be a whole request that has not been looked at.
+    more_requests: bool,
+    watched: [libc::pollfd; 6],
+}
+
+impl<'m> Session<'m> {
+    /// Prepares a session with whoever is at the port's other end.
+    pub(crate) fn new(
+        machine: &'m Machine,
+        port: Port,
+        boot_modules: Vec<String>,
+    ) -> Result<Self, BootError> {
+        let log = Log::open().map_err(|cause| BootError { action: "open /dev/kmsg".into(), cause })?;
+        let children = sys::child_events()
+            .map_err(|cause| BootError { action: "ask for the ends of processes".into(), cause })?;
+        Ok(Self {
+            machine,
+            boot_modules,
+            port,
+            log,
+            children,
+            job: None,
+            action: String::new(),
+            open: false,
+            loopback: false,
+            more_requests: false,
+            watched: [libc::pollfd { fd: -1, events: 0, revents: 0 }; 6],
+        })
+    }
+
+    /// Serves the host until the session is over.
+    pub(crate) fn run(mut self) {
+        let end = loop {
+            if let Err(end) = self.turn() {
+                break end;
+            }
+        };
+        if let End::Refused(reason) = end {
+            kmsg::say(kmsg::ERROR, format_args!("refused: {reason}"));
+            if !self.open {
+                self.port.discard_outgoing();
+            }
+            let _ = self.port.queue(&Reply::Refused { reason });
+        } else if let End::HostGone = end {
+            return kmsg::say(kmsg::ERROR, format_args!("the host closed the port"));
+        }
+        if let Err(error) = self.port.send_all(LONGEST_GOODBYE) {
+            kmsg::say(kmsg::ERROR, format_args!("send the last message: {error}"));
+        }
+    }
+
+    /// Waits for something to happen and deals with all that has.
+    fn turn(&mut self) -> Result<(), End> {
+        self.wait()?;
+        if !self.open && self.watched.iter().all(|watched| watched.revents == 0) {
+            self.bring_loopback_up();
+        }
+        if self.is_ready(LOG) && !self.port.is_full() {
+            self.forward_log(MOST_RECORDS)?;
+        }
+        if self.is_ready(PORT) || !self.port.is_connected() {
+            self.receive()?;
+        }
+        if let Some(job) = &mut self.job {
+            if self.watched[INPUT].revents != 0 {
+                job.write_input();
+            }
+            for (index, place) in OUTPUTS.into_iter().enumerate() {
+                if self.watched[place].revents != 0 {
+                    job.read_output(index, &mut self.port)?;
+                }
+            }
+        }
+        if self.is_ready(CHILDREN) {
+            self.collect_children()?;
+        }
+        self.take_requests()?;
+        if self.open {
+            self.port.send().map_err(|_| End::HostGone)?;
+        }
+        Ok(())
+    }
+
+    fn bring_loopback_up(&mut self) {
+        if !self.loopback {
+            self.loopback = true;
+            boot::bring_loopback_up();
+        }
+    }
+
+    fn is_ready(&self, place: usize) -> bool {
+        self.watched[place].revents != 0
+    }
+
+    /// Whether a request may be looked at now. Before hello nothing is sent, so that has to come through.
+    fn takes_requests(&self) -> bool {
+        !(self.open && self.port.is_full()) && self.job.as_ref().is_none_or(Job::lets_requests_through)
+    }
+
+    fn wait(&mut self) -> Result<(), End> {
+        let (port, full) = (self.port.as_raw_fd(), self.port.is_full());
+        let unless = |condition: bool, descriptor: RawFd| if condition { -1 } else { descriptor };
+        let mut port_events = 0;
+        if self.takes_requests() {
+            port_events |= libc::POLLIN;
+        }
+        if self.open && self.port.has_outgoing() {
+            port_events |= libc::POLLOUT;
+        }
+        let job = self.job.as_ref();
+        let output = |index| unless(full, job.map_or(-1, |job| job.wanted_output(index)));
+        let wanted = [
+            (unless(!self.port.is_connected(), port), port_events),
+            (unless(full, self.log.as_raw_fd()), libc::POLLIN),
+            (self.children.as_raw_fd(), libc::POLLIN),
+            (job.map_or(-1, Job::wanted_input), libc::POLLOUT),
+            (output(0), libc::POLLIN),
+            (output(1), libc::POLLIN),
+        ];
+        self.watched = wanted.map(|(fd, events)| libc::pollfd { fd, events, revents: 0 });
+        let longest = if self.more_requests && self.takes_requests() {
+            Some(Duration::ZERO)
+        } else {
+            let expects_host = !self.port.is_connected() || !self.loopback && !self.open;
+            expects_host.then_some(HOST_SEARCH)
+        };
+        sys::wait_until_ready(&mut self.watched, longest)
+            .map_err(|error| End::Refused(format!("wait for something to happen: {error}")))
+    }
+
+    /// Receives what the host sent, or notices that it left.
+    fn receive(&mut self) -> Result<(), End> {
+        let gone = self.watched[PORT].revents & (libc::POLLHUP | libc::POLLERR | libc::POLLNVAL) != 0;
+        if !self.takes_requests() && !gone {
+            return Ok(());
+        }
+        self.port.receive().map_err(|_| End::HostGone)?;
+        self.more_requests = true;
+        Ok(())
+    }
+
+    /// Sends log records on. Of those from before hello only warnings and worse are.
+    fn forward_log(&mut self, most: usize) -> Result<(), End> {
+        for _ in 0..most {
+            let record = self.log.next();
+            let record = record.map_err(|error| End::Refused(format!("read the kernel's log: {error}")))?;
+            let Some(kmsg::Record { level, micros, text }) = record else { break };
+            if self.open || level <= kmsg::WARNING {
+                self.port.queue(&Reply::Log { level, uptime_micros: micros, text })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Collects every process that has ended, orphans among them, and ends the request whose process did.
+    fn collect_children(&mut self) -> Result<(), End> {
+        // How many have ended isn't told; that the signal came is all that is read here.
+        let _ = self.children.read(&mut [0; 1024]);
+        while let Some((process, ending)) = sys::reap() {
+            if let Some(job) = self.job.take_if(|job| job.process() == process) {
+                let reply = job.conclude(ending, &mut self.port)?;
+                self.finish(reply)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends the reply that ends a request, and before it what the kernel said meanwhile.
+    fn finish(&mut self, reply: Reply) -> Result<(), End> {
+        self.forward_log(MOST_RECORDS)?;
+        Ok(self.port.queue(&reply)?)
+    }
+
+    fn take_requests(&mut self) -> Result<(), End> {
+        while self.more_requests && self.takes_requests() {
+            match self.port.request()? {
+                Some(request) => self.handle(request)?,
+                None => self.more_requests = false,
+            }
+        }
+        Ok(())
+    }
+
+    fn handle(&mut self, request: Request) -> Result<(), End> {
+        match request {
+            Request::Hello { version, marker, unix_seconds } => self.hello(version, marker, unix_seconds),
+            _ if !self.open => Err(End::Refused("the first message is not a hello".into())),
+            Request::Put { path, mode, append, data } => {
+                self.begin(format!("put {path}"), |_| helper::put(path, mode, append, data))
+            }
+            Request::Read { path } => self.begin(format!("read {path}"), |_| helper::read(path)),
+            Request::Ask { path, input } => self.begin(format!("ask {path}"), |_| helper::ask(path, input)),
+            Request::Load { path, parameters } => {
+                self.begin(format!("load {path}"), |machine| helper::load(machine, path, parameters))
+            }
+            Request::Unload { name } => {
+                self.begin(format!("unload {name}"), |machine| helper::unload(machine, name))
+            }
+            Request::Run(process) => {
+                let name = process.arguments.first().map_or("nothing", |name| name);
+                let action = format!("run {name}");
+                self.bring_loopback_up();
+                self.begin(action, |_| program::run(process))
+            }
+            Request::PowerOff => self.say_goodbye(),
+            Request::Stdin { data } => self.tell_job(|job| {
+                job.feed(&data);
+                Ok(())
+            }),
+            Request::StdinEnd => self.tell_job(|job| {
+                job.end_input();
+                Ok(())
+            }),
+            Request::Resize(size) => self.tell_job(|job| job.resize(size)),
+            Request::Signal { number } => self.tell_job(|job| job.signal(number)),
+        }
+    }
+
+    /// Does what isn't answered to what is running. Nothing running is the ordinary case of a program that
+    /// ended a moment ago.
+    fn tell_job(&mut self, what: impl FnOnce(&mut Job) -> io::Result<()>) -> Result<(), End> {
+        if let Some(Err(error)) = self.job.as_mut().map(what) {
+            kmsg::say(kmsg::WARNING, format_args!("steer the running program: {error}"));
+        }
+        Ok(())
+    }
+
+    fn hello(&mut self, version: u16, marker: Marker, unix_seconds: u64) -> Result<(), End> {
+        if self.open {
+            return Err(End::Refused("a second hello".into()));
+        }
+        if version != wire::VERSION {
+            let ours = wire::VERSION;
+            return Err(End::Refused(format!(
+                "the host speaks version {version}, this agent version {ours}"
+            )));
+        }
+        if marker != self.machine.marker() {
+            let ours = self.machine.marker();
+            return Err(End::Refused(format!("the host looks for machine {marker}, this is {ours}")));
+        }
+        self.forward_log(MOST_RECORDS)?;
+        self.open = true;
+        let prepared = sys::set_clock(unix_seconds).and_then(|()| sys::show_all_on_console());
+        prepared.map_err(|error| End::Refused(format!("prepare the session: {error}")))?;
+        let release = fs::read_to_string("/proc/sys/kernel/osrelease")
+            .map_err(|error| End::Refused(format!("read the kernel's release: {error}")))?;
+        let release = release.trim_end().to_owned();
+        let uptime_micros = sys::uptime_micros();
+        Ok(self.port.queue(&Reply::Hello { version: wire::VERSION, release, uptime_micros })?)
+    }
+
+    /// Starts what a request asks for, unless something is running.
+    fn begin(&mut self, action: String, start: impl FnOnce(&Machine) -> io::Result<Job>) -> Result<(), End> {
+        if self.job.is_some() {
+            return self.finish(Reply::Failed { action, errno: libc::EBUSY });
+        }
+        match start(self.machine) {
+            Ok(job) => {
+                self.job = Some(job);
+                self.action = action;
+            }
+            Err(error) => return self.finish(Reply::Failed { action, errno: job::errno(&error) }),
+        }
+        Ok(())
+    }
+
+    /// Ends the request that is still being carried out, tells what the kernel ended up as, and is done.
+    fn say_goodbye(&mut self) -> Result<(), End> {
+        if self.job.take().is_some() {
+            let action = mem::take(&mut self.action);
+            self.finish(Reply::Failed { action, errno: libc::ECANCELED })?;
+        }
+        let reply = match farewell(&self.boot_modules) {
+            Ok(bye) => bye,
+            Err((path, error)) => Reply::Failed { action: format!("read {path}"), errno: job::errno(&error) },
+        };
+        self.finish(reply)?;
+        Err(End::PowerOff)
+    }
+}
+
+/// The end message, or the file that can't be read for it.
+fn farewell(boot_modules: &[String]) -> Result<Reply, (&'static str, io::Error)> {
+    const TAINT: &str = "/proc/sys/kernel/tainted";
+    const MODULES: &str = "/proc/modules";
+    let taint = fs::read_to_string(TAINT).map_err(|error| (TAINT, error))?;
+    let taint = taint.trim_end().parse().map_err(|_| (TAINT, io::ErrorKind::InvalidData.into()))?;
+    let modules = match fs::read_to_string(MODULES) {
+        // A kernel that can't load modules has none.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        modules => modules.map_err(|error| (MODULES, error))?,
+    };
+    Ok(Reply::Bye { taint, modules: loaded_since(boot_modules, &modules) })
+}
+
+/// The names in `/proc/modules`, without those that the machine itself needs.
+fn loaded_since(boot_modules: &[String], modules: &str) -> Vec<String> {
+    let names = modules.lines().filter_map(|line| line.split(' ').next());
+    names.filter(|name| !boot_modules.iter().any(|known| known == name)).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_machines_own_modules_are_not_left_overs() {
+        let modules = "vexfs 16384 0 - Live 0xffffffffc0384000 (OE)\n\
+                       virtio_console 40960 1 - Live 0xffffffffc0370000\n\
+                       virtio_ring 45056 1 virtio_console, Live 0xffffffffc0350000\n";
+        let boot = ["virtio_ring".to_owned(), "virtio_console".to_owned()];
+        assert_eq!(loaded_since(&boot, modules), ["vexfs"]);
+        assert_eq!(loaded_since(&boot, ""), [""; 0]);
+    }
+}

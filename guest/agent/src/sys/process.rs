@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Processes and signals.
+
+use std::ffi::{CStr, CString};
+use std::fs::File;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, RawFd};
+use std::ptr;
+
+use super::check;
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// By itself, with this status.
+    Status(i32),
+    /// By this signal.
+    Signal(i32),
+}
+
+/// Starts a copy of this process that carries out `child` and ends with the status it returns. Returns
+/// the copy's number.
+pub(crate) fn fork(child: impl FnOnce() -> i32) -> io::Result<libc::pid_t> {
+    // SAFETY: needed because `std` only starts programs. The agent has one thread, so no lock is held and
+    // no data is half written in the copy, and it may do all that this process may.
+    match check(unsafe { libc::fork() })? {
+        0 => {
+            let status = child();
+            // SAFETY: needed to end without running what is meant for this process's own end; takes no
+            // pointer and does not return.
+            unsafe { libc::_exit(status) }
+        }
+        process => Ok(process),
+    }
+}
+
+/// `execve(2)`: returns only when it fails.
+pub(crate) fn exec(program: &CStr, arguments: &[CString], environment: &[CString]) -> io::Error {
+    let pointers = |texts: &[CString]| -> Vec<*const libc::c_char> {
+        texts.iter().map(|text| text.as_ptr()).chain([ptr::null()]).collect()
+    };
+    let (arguments, environment) = (pointers(arguments), pointers(environment));
+    // SAFETY: needed to become another program; both lists end in a null pointer and point to texts that
+    // end in NUL and outlive the call.
+    unsafe { libc::execve(program.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };
+    io::Error::last_os_error()
+}
+
+/// Makes the descriptor `target` a copy of `source` that stays open in a program started afterwards.
+pub(crate) fn redirect(source: &impl AsFd, target: RawFd) -> io::Result<()> {
+    let source = source.as_fd().as_raw_fd();
+    if source == target {
+        // SAFETY: needed to keep the descriptor open over an exec; no pointer is passed.
+        return check(unsafe { libc::fcntl(target, libc::F_SETFD, 0) }).map(drop);
+    }
+    // SAFETY: needed to give a program its standard streams; no pointer is passed. Only used between fork
+    // and exec, on descriptors 0 to 2, which no owned descriptor of the agent is.
+    check(unsafe { libc::dup2(source, target) })?;
+    Ok(())
+}
+
+/// Makes this process the leader of a new session and of a process group.
+pub(crate) fn start_session() -> io::Result<()> {
+    // SAFETY: needed because `std` has no such call; no pointer is passed.
+    check(unsafe { libc::setsid() })?;
+    Ok(())
+}
+
+/// Undoes, before a program is started, what the agent (and Rust's runtime: SIGPIPE) set up for itself.
+pub(crate) fn reset_signals() {
+    let mut none = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: needed because signal masks and dispositions survive an exec; `sigemptyset` fills the set
+    // before it is used, and no handler is installed.
+    unsafe {
+        libc::sigemptyset(none.as_mut_ptr());
+        libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), ptr::null_mut());
+        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+    }
+}
+
+/// A non-blocking descriptor that is ready to be read when a child has ended.
+pub(crate) fn child_events() -> io::Result<File> {
+    let mut children = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: needed because `std` has no signals; `sigemptyset` fills the set before it is used.
+    let descriptor = unsafe {
+        libc::sigemptyset(children.as_mut_ptr());
+        libc::sigaddset(children.as_mut_ptr(), libc::SIGCHLD);
+        check(libc::sigprocmask(libc::SIG_BLOCK, children.as_ptr(), ptr::null_mut()))?;
+        check(libc::signalfd(-1, children.as_ptr(), libc::SFD_CLOEXEC | libc::SFD_NONBLOCK))?
+    };
+    // SAFETY: the descriptor was just opened, and nothing else owns it.
+    Ok(unsafe { File::from_raw_fd(descriptor) })
+}
+
+/// Collects one child that has ended, whoever started it, or `None`.
+pub(crate) fn reap() -> Option<(libc::pid_t, Ending)> {
+    let mut status = 0;
+    // SAFETY: needed because `std` only waits for children it started; the kernel writes to `status`.
+    let process = unsafe { libc::waitpid(-1, &mut status, libc::WNOHANG) };
+    let ending = if libc::WIFSIGNALED(status) {
+        Ending::Signal(libc::WTERMSIG(status))
+    } else {
+        Ending::Status(libc::WEXITSTATUS(status))
+    };
+    (process > 0).then_some((process, ending))
+}
+
+/// Sends a signal to the process group that `process` leads, or to it alone as long as it leads none.
+pub(crate) fn send_signal(process: libc::pid_t, signal: i32) -> io::Result<()> {
+    // SAFETY: needed because `std` only kills; no pointer is passed.
+    match check(unsafe { libc::kill(-process, signal) }) {
+        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {
+            // SAFETY: as above.
+            check(unsafe { libc::kill(process, signal) }).map(drop)
+        }
+        sent => sent.map(drop),
+    }
+}

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The Rust part of `vexfs.ko`.
+//!
+//! Only integers, pointers and lengths cross to and from the C part. The contract of every function
+//! that crosses, its ownership, units, errors and context, is written in `kernel/vexfs.h` and
+//! nowhere else; what is said here is why the Rust side keeps it.
+#![no_std]
+
+// The name `alloc` stays free for those who use it; the allocator itself is in `memory`.
+extern crate alloc;
+
+/// Prototypes of what the C part offers.
+mod c;
+/// The one list of errors, and the errno that each becomes.
+mod errno;
+/// Slices and references of what C passes as pointers and lengths.
+mod incoming;
+/// Lines for the kernel's log.
+mod log;
+/// The global allocator.
+mod memory;
+/// What a panic does.
+mod panic;
+/// A keyed hash that shows that this code is in the module.
+mod proof;
+/// The self-tests that Rust judges, and what it offers to those that C judges.
+mod selftest;
+/// Text in a buffer of fixed size.
+mod text;
+
+/// See `vexfs.h`.
+#[unsafe(no_mangle)]
+pub extern "C" fn vexfs_rs_init() -> i32 {
+    log::line(log::Level::Info, concat!("Rust part ", env!("CARGO_PKG_VERSION"), " is ready"));
+    0
+}

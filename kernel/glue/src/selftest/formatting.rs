@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Into a string on the heap, and into a buffer on the stack.
+
+use alloc::{collections::BTreeMap, format, string::String, vec};
+use core::{
+    fmt::{self, Write},
+    hint::black_box,
+};
+
+use super::{Report, Test};
+use crate::text::Text;
+
+pub(super) const TESTS: &[Test] = &[
+    Test { name: "rust.formatting.numbers", run: numbers },
+    Test { name: "rust.formatting.text", run: text },
+    Test { name: "rust.formatting.debug", run: debug },
+    Test { name: "rust.formatting.buffer", run: buffer },
+];
+
+fn expect(report: &mut Report<'_>, what: &str, expected: &str, got: &str) {
+    report.bytes(what, expected.as_bytes(), got.as_bytes());
+}
+
+fn numbers(report: &mut Report<'_>) {
+    let value = black_box(48_879_u64);
+    expect(report, "decimal", "48879|-9223372036854775808", &format!("{value}|{}", black_box(i64::MIN)));
+    expect(report, "hexadecimal", "beef|BEEF|0x0000beef", &format!("{value:x}|{value:X}|{value:#010x}"));
+    expect(report, "binary and octal", "101|0o17", &format!("{:b}|{:#o}", black_box(5), black_box(15)));
+    expect(report, "wide", "340282366920938463463374607431768211455", &format!("{}", black_box(u128::MAX)));
+}
+
+fn text(report: &mut Report<'_>) {
+    let word = black_box("vexfs");
+    expect(report, "padded", "[vexfs  ][  vexfs][*vexfs*]", &format!("[{word:7}][{word:>7}][{word:*^7}]"));
+    expect(report, "cut", "vex", &format!("{word:.3}"));
+    expect(report, "width as argument", "   42", &format!("{:1$}", black_box(42), black_box(5)));
+    let mut long = String::new();
+    for number in 0..black_box(500) {
+        if write!(long, "{number},").is_err() {
+            report.holds("writing to a string", false);
+        }
+    }
+    report.size("length of 0 to 499 with commas", 10 * 2 + 90 * 3 + 400 * 4, long.len());
+}
+
+#[derive(Debug)]
+#[expect(dead_code, reason = "read by Debug only")]
+struct Extent {
+    start: u64,
+    flags: Option<&'static str>,
+}
+
+struct Hidden;
+
+impl fmt::Display for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad("hidden")
+    }
+}
+
+fn debug(report: &mut Report<'_>) {
+    let extent = black_box(Extent { start: 8, flags: Some("a\n\"b\"") });
+    expect(report, "structure", r#"Extent { start: 8, flags: Some("a\n\"b\"") }"#, &format!("{extent:?}"));
+    let map = BTreeMap::from([(1, vec!['x']), (2, vec![])]);
+    expect(report, "collections", "{1: ['x'], 2: []}", &format!("{:?}", black_box(map)));
+    expect(report, "own Display", "    hidden", &format!("{:>10}", black_box(Hidden)));
+}
+
+/// As the log and the panic handler do it.
+fn buffer(report: &mut Report<'_>) {
+    let mut room = [0; 12];
+    let mut line = Text::new(&mut room);
+    let result = write!(line, "{}-{:02}", black_box("ab"), black_box(7));
+    report.holds("writing to a buffer", result.is_ok());
+    report.bytes("text in a buffer", b"ab-07", line.bytes());
+    let result = write!(line, " {}", black_box(1_234_567_890));
+    report.holds("writing beyond its end", result.is_ok());
+    report.bytes("text that was cut off", b"ab-07 123456", line.bytes());
+}

@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The interface between the C and the Rust part of vexfs.ko: every function
+ * that one calls in the other, and nothing else. vexfs_rs_* is defined in Rust
+ * (glue/) and called from C, vexfs_c_* is defined in C and called from Rust.
+ *
+ * Only integers, pointers and lengths cross. The build compiles this file
+ * together with the prototypes that cbindgen makes of the Rust side: two that
+ * differ do not compile.
+ *
+ * Unless a function says otherwise:
+ *
+ * - Context: process context, may sleep.
+ * - Lengths and sizes are in bytes. Text is UTF-8, is not terminated by a NUL
+ *   and comes with its length.
+ * - A pointer with a length may be NULL where the length is 0.
+ * - What a pointer points to belongs to the caller, and is used until the
+ *   function returns and no longer. Memory read from and memory written to do
+ *   not overlap.
+ * - Functions that return int32_t return 0 or a negative errno, and write
+ *   nothing through their pointers when they fail.
+ */
+#ifndef VEXFS_H
+#define VEXFS_H
+
+#include <linux/types.h>
+
+/* Memory: memory.c for glue/src/memory.rs */
+
+/**
+ * vexfs_c_alloc() - allocate kernel memory (kvmalloc(), GFP_KERNEL)
+ * @size: bytes, not 0
+ * @align: alignment in bytes, a power of two
+ *
+ * Return: memory that the caller owns and gives back with vexfs_c_free(), its
+ * content undefined; NULL where there is none. Failure is not logged.
+ */
+void *vexfs_c_alloc(size_t size, size_t align);
+
+/**
+ * vexfs_c_free() - give back what vexfs_c_alloc() returned
+ * @memory: what it returned, not NULL
+ * @size: the size it was called with
+ * @align: the alignment it was called with
+ */
+void vexfs_c_free(void *memory, size_t size, size_t align);
+
+/**
+ * vexfs_c_alloc_count() - allocations made and not yet given back
+ *
+ * Context: any.
+ */
+uint64_t vexfs_c_alloc_count(void);
+
+/**
+ * vexfs_c_alloc_bytes() - bytes asked for and not yet given back
+ *
+ * Context: any.
+ */
+uint64_t vexfs_c_alloc_bytes(void);
+
+/* The log, and the end: log.c for glue/src/log.rs and glue/src/panic.rs */
+
+/**
+ * vexfs_c_log() - write one line to the kernel's log
+ * @level: severity as printk() counts it, 0 (emergency) to 7 (debug); what is
+ *         greater counts as 7
+ * @text: the line, without "vexfs: " before and a newline behind it
+ * @len: length of @text
+ *
+ * A NUL in @text ends the line. Context: any.
+ */
+void vexfs_c_log(uint32_t level, const uint8_t *text, size_t len);
+
+/**
+ * vexfs_c_bug() - end in BUG(): Rust has panicked, and has logged why
+ *
+ * Context: any. Does not return.
+ */
+void __noreturn vexfs_c_bug(void);
+
+/* The life of the module: main.c calls glue/src/lib.rs */
+
+/**
+ * vexfs_rs_init() - prepare the Rust part; called once, before all else in it
+ *
+ * Writes one line to the log. It leaves nothing that would have to be undone.
+ *
+ * Return: 0; an error ends loading.
+ */
+int32_t vexfs_rs_init(void);
+
+/* Proof that Rust is in the module: proof.c calls glue/src/proof.rs */
+
+/* The longest challenge, in bytes. */
+#define VEXFS_PROOF_MAX 64
+
+/**
+ * vexfs_rs_proof() - keyed hash of a challenge
+ * @challenge: bytes that whoever wants the proof has chosen
+ * @len: length of @challenge, at most VEXFS_PROOF_MAX
+ * @answer: SipHash-2-4 of the challenge under the key that was given when the
+ *          Rust part was built, and that only the Rust part has
+ *
+ * Return: 0; -EINVAL: too long; -ENODATA: built without a key.
+ */
+int32_t vexfs_rs_proof(const uint8_t *challenge, size_t len, uint64_t *answer);
+
+/*
+ * Self-tests that Rust judges: selftest.c calls glue/src/selftest.
+ *
+ * They are numbered from 0 and run one at a time: the caller sees to it that
+ * two never run at once.
+ */
+
+/**
+ * vexfs_rs_selftest_count() - how many there are
+ */
+size_t vexfs_rs_selftest_count(void);
+
+/**
+ * vexfs_rs_selftest_name() - name of a self-test
+ * @index: which
+ * @name: where the name is put: lower-case letters, digits, '_' and '.'
+ * @size: room at @name
+ * @used: length of the name
+ *
+ * Return: 0; -EINVAL: no such test; -ENOSPC: @size is too small.
+ */
+int32_t vexfs_rs_selftest_name(size_t index, uint8_t *name, size_t size, size_t *used);
+
+/**
+ * vexfs_rs_selftest_run() - run a self-test
+ * @index: which
+ * @report: where the reasons are put if it fails: lines that end in a newline,
+ *          cut off where there is no more room
+ * @size: room at @report
+ * @used: length of what was put there
+ *
+ * Return: 0: passed; 1: failed; -EINVAL: no such test.
+ */
+int32_t vexfs_rs_selftest_run(size_t index, uint8_t *report, size_t size, size_t *used);
+
+/*
+ * What the self-tests use to cross the boundary, C to Rust:
+ * selftest_boundary.c calls glue/src/selftest/offered.rs, and judges.
+ */
+
+/**
+ * vexfs_rs_test_sum() - sum of bytes
+ * @data: the bytes
+ * @len: how many
+ */
+uint64_t vexfs_rs_test_sum(const uint8_t *data, size_t len);
+
+/**
+ * vexfs_rs_test_upper() - text with its ASCII letters in upper case
+ * @text: the text
+ * @len: length of @text
+ * @out: where the result is put
+ * @size: room at @out
+ * @used: length of the result
+ *
+ * Return: 0; -EILSEQ: @text is not UTF-8; -ENOSPC: @size is too small.
+ */
+int32_t vexfs_rs_test_upper(const uint8_t *text, size_t len,
+			    uint8_t *out, size_t size, size_t *used);
+
+/**
+ * vexfs_rs_test_text_length() - length of a text that ends in a NUL
+ * @buffer: holds the text, the NUL and anything behind it
+ * @size: size of @buffer
+ * @length: length up to the NUL
+ *
+ * Return: 0; -EINVAL: no NUL in @buffer; -EILSEQ: the text is not UTF-8.
+ */
+int32_t vexfs_rs_test_text_length(const uint8_t *buffer, size_t size, size_t *length);
+
+/**
+ * vexfs_rs_test_string_sum() - sum of the bytes of a C string
+ * @string: ends in a NUL, not NULL
+ */
+uint64_t vexfs_rs_test_string_sum(const char *string);
+
+/**
+ * vexfs_rs_test_error() - what an error of the Rust part becomes
+ * @index: which error, in the order of glue/src/errno.rs
+ *
+ * Return: the negative errno; 0 behind the last.
+ */
+int32_t vexfs_rs_test_error(uint32_t index);
+
+/**
+ * vexfs_rs_test_calculate() - checked arithmetic on signed numbers
+ * @operator: '+', '-', '*' or '/'
+ * @left: left operand
+ * @right: right operand
+ * @result: the result
+ *
+ * Return: 0; -EOVERFLOW: no int64_t can hold the result; -EDOM: division by 0;
+ * -EINVAL: another operator.
+ */
+int32_t vexfs_rs_test_calculate(uint8_t operator, int64_t left, int64_t right, int64_t *result);
+
+/**
+ * vexfs_rs_test_visit() - call back for each byte, in order
+ * @data: the bytes
+ * @len: how many
+ * @visit: called with @context and a byte; ends the visit where it returns
+ *         something other than 0
+ * @context: passed on as it is
+ *
+ * Return: the last that @visit returned, 0 without any byte; -EINVAL: @visit
+ * is NULL.
+ */
+int32_t vexfs_rs_test_visit(const uint8_t *data, size_t len,
+			    int32_t (*visit)(void *context, uint8_t byte), void *context);
+
+/**
+ * vexfs_rs_test_descend() - Rust and C call each other by turns
+ * @depth: how often to cross; at most 16, so that the stack suffices
+ *
+ * Return: the sum of all depths from @depth down to 0.
+ */
+uint64_t vexfs_rs_test_descend(uint32_t depth);
+
+/**
+ * vexfs_rs_test_counter_new() - make an object that lives in Rust
+ * @start: what it counts from
+ *
+ * Return: a handle that the caller owns and ends with
+ * vexfs_rs_test_counter_free(); NULL where there is no memory.
+ */
+void *vexfs_rs_test_counter_new(uint64_t start);
+
+/**
+ * vexfs_rs_test_counter_add() - count
+ * @counter: a handle; no other call uses it at the same time
+ * @amount: added to the count
+ * @total: the count after that
+ *
+ * Return: 0; -EOVERFLOW: no uint64_t can hold the count, which stays as it was.
+ */
+int32_t vexfs_rs_test_counter_add(void *counter, uint64_t amount, uint64_t *total);
+
+/**
+ * vexfs_rs_test_counter_free() - end an object that lives in Rust
+ * @counter: a handle, not usable any more afterwards; NULL is ignored
+ */
+void vexfs_rs_test_counter_free(void *counter);
+
+/*
+ * What the self-tests use to cross the boundary, Rust to C:
+ * glue/src/selftest/boundary.rs calls selftest_boundary.c, and judges.
+ */
+
+/**
+ * vexfs_c_test_sum() - sum of bytes
+ * @data: the bytes
+ * @len: how many
+ */
+uint64_t vexfs_c_test_sum(const uint8_t *data, size_t len);
+
+/**
+ * vexfs_c_test_reverse() - bytes in reverse order
+ * @data: the bytes
+ * @len: how many
+ * @out: where the result is put
+ * @size: room at @out
+ *
+ * Return: 0; -ENOSPC: @size is less than @len.
+ */
+int32_t vexfs_c_test_reverse(const uint8_t *data, size_t len, uint8_t *out, size_t size);
+
+/**
+ * vexfs_c_test_string() - a constant C string
+ * @index: 0: empty; 1: "vexfs"; 2: not UTF-8, the bytes 76 ff 78
+ *
+ * Return: the string, which ends in a NUL and lives as long as the module;
+ * NULL for any other @index.
+ */
+const char *vexfs_c_test_string(uint32_t index);
+
+/**
+ * vexfs_c_test_error() - what an error of the Rust part must become
+ * @index: which error, in the order of glue/src/errno.rs
+ *
+ * Return: the negative errno, from the kernel's headers; 0 behind the last.
+ */
+int32_t vexfs_c_test_error(uint32_t index);
+
+/**
+ * vexfs_c_test_count_down() - call back with count - 1, count - 2, ... 0
+ * @count: how often
+ * @visit: called with @context and a number; ends the count where it returns
+ *         something other than 0
+ * @context: passed on as it is
+ *
+ * Return: the last that @visit returned, 0 where @count is 0; -EINVAL: @visit
+ * is NULL.
+ */
+int32_t vexfs_c_test_count_down(uint64_t count,
+				int32_t (*visit)(void *context, uint64_t number), void *context);
+
+/**
+ * vexfs_c_test_descend() - the C half of vexfs_rs_test_descend()
+ * @depth: as there
+ *
+ * Return: as there.
+ */
+uint64_t vexfs_c_test_descend(uint32_t depth);
+
+#endif /* VEXFS_H */
