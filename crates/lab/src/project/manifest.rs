@@ -117,6 +117,8 @@ pub struct Test {
     pub check: Check,
     /// Its own time-out.
     pub timeout: Option<Duration>,
+    /// Whether it needs the module's Rust side; built without, it is skipped.
+    pub needs_rust: bool,
 }
 
 /// What a test does.
@@ -136,6 +138,8 @@ struct TestTable {
     run: Option<Vec<String>>,
     #[serde(default, deserialize_with = "optional_seconds")]
     timeout: Option<Duration>,
+    #[serde(default)]
+    needs_rust: bool,
 }
 
 /// A number of bytes, written `64M`: with K, M or G for powers of 1024.
@@ -231,7 +235,7 @@ impl TryFrom<TestTable> for Test {
     type Error = String;
 
     fn try_from(table: TestTable) -> Result<Self, String> {
-        let TestTable { name, ktap, run, timeout } = table;
+        let TestTable { name, ktap, run, timeout, needs_rust } = table;
         let check = match (ktap, run) {
             (Some(path), None) if path.starts_with('/') => Check::Ktap(path),
             (Some(path), None) => {
@@ -244,7 +248,7 @@ impl TryFrom<TestTable> for Test {
             }
             (Some(_), Some(_)) => return Err(format!("test `{name}` has both `ktap` and `run`")),
         };
-        Ok(Self { name, check, timeout })
+        Ok(Self { name, check, timeout, needs_rust })
     }
 }
 

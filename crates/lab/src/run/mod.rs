@@ -83,7 +83,7 @@ pub fn test(lab: &Lab, project: &Project, kernel: &Kernel, options: Options) -> 
     let outcome = run
         .load(&module)
         .and_then(|()| run.prove(&module))
-        .and_then(|()| run.tests())
+        .and_then(|()| run.tests(&module))
         .and_then(|()| run.unload(&module))
         .and_then(|()| run.power_off(Some(&module)));
     run.finish(outcome)
@@ -103,6 +103,7 @@ pub fn command(
     terminal: &mut Terminal<'_>,
 ) -> Result<Record> {
     let mut run = Run::prepare(lab, project.map(Project::manifest), kernel, options.accelerator)?;
+    run.tell_results = false;
     let module = match project {
         Some(project) => Some(Module::build(lab, &mut run, project, kernel, options)?),
         None => None,

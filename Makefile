@@ -1,0 +1,37 @@
+# The front door. Each target works on a fresh Debian 12 machine with a Rust toolchain and a network.
+
+CARGO ?= cargo
+VEXLAB = target/release/vexlab
+
+.PHONY: demo test lint bench docs build prerequisites clean
+
+## demo: from VexFS's source to a verdict in a real kernel
+demo: build
+	$(VEXLAB) test
+
+## test: every test, the ones in virtual machines included
+test: prerequisites
+	tools/run-tests
+
+## lint: formatting, clippy
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) fmt --check --manifest-path kernel/glue/Cargo.toml
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+## bench: how long things take, as a table
+bench: build
+	$(CARGO) bench --locked -p vexlab --bench loop
+
+## docs: the pages that are made from the program
+docs: build
+	$(VEXLAB) doc exit-codes > docs/exit-codes.md
+
+build: prerequisites
+	$(CARGO) build --release --locked -p vexlab
+
+prerequisites:
+	tools/install-prerequisites
+
+clean:
+	$(CARGO) clean
