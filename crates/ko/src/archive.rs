@@ -43,6 +43,19 @@ pub fn exports(bytes: &[u8]) -> Result<Vec<String>, ReadError> {
     Ok(names.into_iter().collect())
 }
 
+/// The names that an object uses and does not define. Sorted.
+///
+/// # Errors
+///
+/// When the bytes are no object.
+pub fn undefined(bytes: &[u8]) -> Result<Vec<String>, ReadError> {
+    let malformed = |source| ReadError::Object { name: "the object".to_owned(), source };
+    let object = object::File::parse(bytes).map_err(malformed)?;
+    let symbols = object.symbols().filter(|symbol| symbol.is_undefined() && symbol.is_global());
+    let names: BTreeSet<&str> = symbols.filter_map(|symbol| symbol.name().ok()).collect();
+    Ok(names.into_iter().filter(|name| !name.is_empty()).map(str::to_owned).collect())
+}
+
 /// Whether a name was made by rustc, or is one that the language itself needs.
 fn is_rusts_own(name: &str) -> bool {
     name.starts_with("_R")

@@ -7,7 +7,7 @@
 mod archive;
 mod check;
 
-pub use archive::exports;
+pub use archive::{exports, undefined};
 pub use check::{Finding, check};
 
 use thiserror::Error;

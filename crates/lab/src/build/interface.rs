@@ -4,19 +4,21 @@
 //! cbindgen writes the prototypes of what the crate exports and of what it declares as foreign; a C file
 //! that includes the project's header and has those prototypes compiles only if they are compatible.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 
 use super::fingerprint::{Fingerprint, Stamp};
+use super::link::Object;
 use super::rust::Library;
 use super::{Build, kbuild};
 use crate::cache::{make_dir, write_atomically};
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::project::Rust;
 
 /// Compares the project's header, if it names one, with the crate.
-pub(super) fn check(build: &Build<'_>, manifest: &Rust, library: &Library) -> Result<()> {
+pub(super) fn check(build: &Build<'_>, manifest: &Rust, library: &Library, object: &Object) -> Result<()> {
     let Some(header) = &manifest.header else { return Ok(()) };
     let header = build.project.root().join(header);
     if !header.is_file() {
@@ -33,25 +35,51 @@ pub(super) fn check(build: &Build<'_>, manifest: &Rust, library: &Library) -> Re
     }
     stamp.clear();
     let prototypes = prototypes(&library.crate_dir)?;
+    every_function_is_compared(build, object, &prototypes)?;
+    compile(build, &dir, &header, &prototypes)?;
+    stamp.store()
+}
+
+/// Compiles the header and the prototypes as one file of a module, with the kernel's own flags.
+fn compile(build: &Build<'_>, dir: &Path, header: &Path, prototypes: &str) -> Result<()> {
+    let list = dir.join("rust_side.h");
+    write_atomically(&list, prototypes.as_bytes())?;
     let source = format!(
-        "// Generated: the header, and the prototypes of the Rust side as cbindgen reads them.\n\
-         #include <linux/types.h>\n#include \"{}\"\n\n{prototypes}",
+        "// Generated: the header, and the prototypes of the Rust side.\n#include <linux/module.h>\n\
+         #include \"{}\"\n#include \"rust_side.h\"\nMODULE_LICENSE(\"GPL\");\nMODULE_DESCRIPTION(\"interface\");\n",
         header.display()
     );
-    let file = dir.join("interface.c");
-    if fs::read_to_string(&file).is_ok_and(|old| old == source) && fs::metadata(&header).is_ok() {
-        // The same prototypes; the header may still be another one, so it is compiled again.
-        fs::remove_file(dir.join("interface.o")).ok();
-    }
-    write_atomically(&file, source.as_bytes())?;
+    write_atomically(&dir.join("interface.c"), source.as_bytes())?;
     write_atomically(&dir.join("Kbuild"), b"obj-m := interface.o\n")?;
-    let finished = kbuild::make(build, &dir).args(["interface.o"]).run(&build.lab.cancel)?;
-    if !finished.status.success() {
-        let output = kbuild::compiler_output(&finished.output, &[(&dir, Path::new("the Rust side: "))]);
-        let what = format!("the comparison of {} with the Rust side", header.display());
-        return Err(build.failed(&what, output));
+    let finished = kbuild::make(build, dir).args(["modules"]).run(&build.lab.cancel)?;
+    if finished.status.success() {
+        return Ok(());
     }
-    stamp.store()
+    let what = format!("{} and the Rust side differ: the comparison", header.display());
+    Err(build.failed(&what, kbuild::compiler_output(&finished.output, &[])))
+}
+
+/// Sees to it that each function that crosses is among the prototypes: cbindgen passes over declarations
+/// that it does not know how to read, and those would go unchecked.
+fn every_function_is_compared(build: &Build<'_>, object: &Object, prototypes: &str) -> Result<()> {
+    let compared: BTreeSet<&str> = prototypes
+        .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        .filter(|word| !word.is_empty())
+        .collect();
+    let bytes = fs::read(&object.path).context(|| format!("read {}", object.path.display()))?;
+    let wanted = ko::undefined(&bytes).context(|| format!("read {}", object.path.display()))?;
+    let symvers = build.kernel.symvers();
+    let symvers = fs::read_to_string(symvers).context(|| format!("read {}", symvers.display()))?;
+    let of_kernel: BTreeSet<&str> = symvers.lines().filter_map(|line| line.split('\t').nth(1)).collect();
+    let crossing = wanted.iter().filter(|name| !of_kernel.contains(name.as_str())).chain(&object.exports);
+    let unseen: Vec<&str> = crossing.map(String::as_str).filter(|name| !compared.contains(name)).collect();
+    if unseen.is_empty() {
+        return Ok(());
+    }
+    let message = format!("the declaration of {} can't be compared with the header", unseen.join(", "));
+    Err(Error::new(Kind::Build, message).with_remedy(
+        "declare it in `unsafe extern \"C\" { … }` as a plain `fn`, or export it as `pub extern \"C\" fn`",
+    ))
 }
 
 /// The prototypes of the functions that a crate exports or declares as foreign.

@@ -16,7 +16,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-pub use flags::{TARGET, rust_flags};
+pub use flags::{TARGET, objtool_arguments, rust_flags};
 
 use crate::Lab;
 use crate::cache::make_dir;
@@ -108,7 +108,7 @@ pub fn build(lab: &Lab, project: &Project, kernel: &Kernel, options: Options) ->
             let library = rust::library(&build, manifest, options)?;
             let linking = Instant::now();
             let object = link::object(&build, &library)?;
-            interface::check(&build, manifest, &library)?;
+            interface::check(&build, manifest, &library, &object)?;
             link_time = linking.elapsed();
             Some((manifest, library, object))
         }

@@ -82,8 +82,13 @@ pub(super) fn library(build: &Build<'_>, manifest: &Rust, options: Options) -> R
         .dir(&crate_dir)
         .env("CARGO_TARGET_DIR", &target_dir)
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
+        // One profile for every crate: what a kernel needs is not the crate's to choose, and `core` and
+        // `alloc` are then built once for all. Optimising across crates also does away with the
+        // allocator's shim functions, of which objtool can't see that one never returns.
         .env("CARGO_PROFILE_RELEASE_PANIC", "abort")
-        .env("CARGO_PROFILE_RELEASE_DEBUG", "full")
+        .env("CARGO_PROFILE_RELEASE_LTO", "fat")
+        .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1")
+        .env("CARGO_PROFILE_RELEASE_DEBUG", "line-tables-only")
         .env(KEY_VARIABLE, &hex)
         .merged()
         .limit(build.limit())
