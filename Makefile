@@ -21,7 +21,9 @@ lint:
 
 ## bench: how long things take, as a table
 bench: build
-	$(CARGO) bench --locked -p vexlab --bench loop
+	$(CARGO) bench --locked -p vexlab --bench loop > target/performance.md
+	mv target/performance.md docs/performance.md
+	cat docs/performance.md
 
 ## docs: the pages that are made from the program
 docs: build

@@ -1,1 +1,57 @@
-fn main() {}
+// SPDX-License-Identifier: GPL-2.0-only
+//! Drives the built program against real virtual machines: what a user types, and what a user then sees.
+//!
+//! Every test has a name, a time-out and a folder of its own. Plain `cargo test` runs them as threads of one
+//! process, cargo-nextest as a process each; either way at most two machines run at a time.
+//!
+//! The cache is that of `VEXLAB_TEST_CACHE` (a folder, as `XDG_CACHE_HOME` is), else the user's own:
+//! kernels are fetched once. Tests that need an empty cache make one.
+#![forbid(unsafe_code)]
+
+/// A call of the program: started, fed, signalled, waited for, and never left behind.
+mod call;
+/// The folders of `tests/modules`: a module and the verdict expected of it.
+mod cases;
+/// What is wrong with what the user wrote, and what the program says then.
+mod command_line;
+/// A test's surroundings: its folder, its time, its turn.
+mod harness;
+/// What Ctrl-C leaves behind, and what a kill does.
+mod interrupts;
+/// Kernels that are not from packages.
+mod kernels;
+/// A mirror of the archive that can be made to lie.
+mod mirror;
+/// Kernels from packages: fetched once, whole or not at all.
+mod packages;
+/// What is made again when a source has changed, and what is not.
+mod rebuild;
+/// Commands in a machine.
+mod run;
+/// The kernel of the machine below is out of reach.
+mod safety;
+/// A shell in a machine, on a real terminal.
+mod shell;
+/// This repository's own module: the real thing.
+mod vexfs;
+
+use libtest_mimic::Arguments;
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let mut trials = cases::trials();
+    for tests in [
+        command_line::tests(),
+        interrupts::tests(),
+        kernels::tests(),
+        packages::tests(),
+        rebuild::tests(),
+        run::tests(),
+        safety::tests(),
+        shell::tests(),
+        vexfs::tests(),
+    ] {
+        trials.extend(tests);
+    }
+    libtest_mimic::run(&arguments, trials).exit();
+}

@@ -108,7 +108,7 @@ fn try_kvm(lab: &Lab, machine: &Machine) -> Result<Finding> {
         std::thread::sleep(Duration::from_millis(5));
     }
     if !session.console().is_silent() {
-        match session.hello(&machine, WHOLE_BOOT) {
+        match session.wait_for_boot(WHOLE_BOOT) {
             Ok(_) => return Ok(Finding { unusable: None }),
             Err(Lost::Interrupted(error)) => return Err(error),
             Err(other) => lost = Some(other.to_string()),

@@ -11,11 +11,14 @@ use sha2::{Digest, Sha256};
 use crate::Lab;
 use crate::busybox::Busybox;
 use crate::error::{Context, Result};
-use crate::kernel::read_module;
+use crate::kernel::{Config, read_module};
 use crate::newc::Archive;
 
 /// The agent, statically linked.
 const AGENT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/agent"));
+
+/// Which form the file has: one made by a vexlab that did it in another way is not used.
+const FORM: &str = "form 1";
 
 /// The list of modules that the agent loads first.
 const MODULE_LIST: &str = "vexlab/modules";
@@ -25,8 +28,11 @@ const MODULE_LIST: &str = "vexlab/modules";
 /// # Errors
 ///
 /// When a file can't be read, or the cache not written.
-pub fn provide(lab: &Lab, busybox: &Busybox, modules: &[PathBuf]) -> Result<PathBuf> {
+pub fn provide(lab: &Lab, busybox: &Busybox, config: &Config, modules: &[PathBuf]) -> Result<PathBuf> {
     let mut key = Sha256::new();
+    // A kernel that takes only signed modules gets them as they are.
+    let signed = config.is_set("CONFIG_MODULE_SIG_FORCE");
+    key.update(format!("{FORM} {signed}\n"));
     key.update(AGENT);
     for path in modules.iter().map(PathBuf::as_path).chain([busybox.path()]) {
         let data = fs::metadata(path).context(|| format!("look at {}", path.display()))?;
@@ -39,10 +45,10 @@ pub fn provide(lab: &Lab, busybox: &Busybox, modules: &[PathBuf]) -> Result<Path
     if place.exists() {
         return Ok(place);
     }
-    lab.cache.write(&relative, &archive(busybox, modules)?)
+    lab.cache.write(&relative, &archive(busybox, modules, signed)?)
 }
 
-fn archive(busybox: &Busybox, modules: &[PathBuf]) -> Result<Vec<u8>> {
+fn archive(busybox: &Busybox, modules: &[PathBuf], signed: bool) -> Result<Vec<u8>> {
     let mut archive = Archive::default();
     for folder in ["bin", "dev", "etc", "mnt", "proc", "root", "run", "sys", "tmp", "vexlab", "vexlab/boot"] {
         archive.directory(folder);
@@ -60,9 +66,44 @@ fn archive(busybox: &Busybox, modules: &[PathBuf]) -> Result<Vec<u8>> {
     let mut list = String::new();
     for (index, path) in modules.iter().enumerate() {
         let place = format!("vexlab/boot/{index}.ko");
-        archive.file(&place, 0o644, &read_module(path)?);
+        let module = read_module(path)?;
+        archive.file(&place, 0o644, if signed { &module } else { without_signature(&module) });
         list.push_str(&format!("/{place}\n"));
     }
     archive.file(MODULE_LIST, 0o644, list.as_bytes());
     Ok(archive.finish())
+}
+
+/// A module without the signature at its end, which costs a slow processor more to check than the rest of
+/// loading.
+///
+/// Source: `scripts/sign-file.c` of Linux: the signature, a description of 12 bytes whose last four are the
+/// signature's length, and a fixed text.
+fn without_signature(module: &[u8]) -> &[u8] {
+    let signed = || {
+        let rest = module.strip_suffix(b"~Module signature appended~\n")?;
+        let (rest, length) = rest.split_last_chunk::<4>()?;
+        let content = rest.len().checked_sub(8)?.checked_sub(u32::from_be_bytes(*length) as usize)?;
+        rest.get(..content)
+    };
+    signed().unwrap_or(module)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_signature_is_taken_off() {
+        let mut module = b"\x7fELF content".to_vec();
+        assert_eq!(without_signature(&module), module, "a module without one");
+        module.extend_from_slice(b"SIGNATURE");
+        module.extend_from_slice(&[0, 0, 2, 0, 0, 0, 0, 0]);
+        module.extend_from_slice(&9u32.to_be_bytes());
+        module.extend_from_slice(b"~Module signature appended~\n");
+        assert_eq!(without_signature(&module), b"\x7fELF content");
+        let lying = module.len() - 29;
+        module[lying] = 0xff;
+        assert_eq!(without_signature(&module), module, "a length beyond the file's");
+    }
 }

@@ -7,7 +7,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -99,13 +99,16 @@ pub struct Session {
     watch: Arc<Watch>,
     log: Vec<LogRecord>,
     cancel: Cancel,
-    qemu_log: std::path::PathBuf,
+    qemu_log: PathBuf,
     open: bool,
+    started: Instant,
+    /// When the last reply arrived.
+    answered: Instant,
 }
 
 #[derive(Debug)]
 enum Incoming {
-    Reply(Reply),
+    Reply(Reply, Instant),
     Nonsense(String),
     Closed,
 }
@@ -157,7 +160,7 @@ impl Outgoing {
 }
 
 impl Session {
-    /// Starts the machine. The console goes to `console.log` in `dir`, QEMU's own words to `qemu.log`.
+    /// Starts the machine and greets its agent. The console goes to `console.log` in `dir`, QEMU's own words to `qemu.log`.
     ///
     /// # Errors
     ///
@@ -168,6 +171,7 @@ impl Session {
             UnixStream::pair().context(|| "make a socket for the console".to_owned())?;
         let console_file = create(&dir.join("console.log"))?;
         let qemu_log = dir.join("qemu.log");
+        let started = Instant::now();
         let child = spawn(machine, agent_end.into(), console_end.into(), create(&qemu_log)?)?;
 
         let watch = Arc::new(Watch::default());
@@ -178,6 +182,9 @@ impl Session {
             move || keep_console(console, console_file, &watch)
         });
         std::thread::spawn(move || read_replies(port, &sender));
+        let unix_seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+        let hello = Request::Hello { version: wire::VERSION, marker: machine.marker, unix_seconds };
+        outgoing.send(&hello).map_err(|lost| Error::lab(lost.to_string()))?;
         Ok(Self {
             child,
             incoming,
@@ -187,6 +194,8 @@ impl Session {
             cancel: cancel.clone(),
             qemu_log,
             open: true,
+            started,
+            answered: started,
         })
     }
 
@@ -205,16 +214,15 @@ impl Session {
         self.outgoing.clone()
     }
 
-    /// Opens the conversation: waits for the agent of this machine to answer.
+    /// Waits until the agent of this machine has answered the greeting that was sent when it was started.
+    /// Gives the time from the start to the answer, which may have come long before it was waited for.
     ///
     /// # Errors
     ///
     /// [`Lost`], also when the agent refuses.
-    pub fn hello(&mut self, machine: &Machine, limit: Duration) -> Result<String, Lost> {
-        let unix_seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
-        let request = Request::Hello { version: wire::VERSION, marker: machine.marker, unix_seconds };
-        match self.request(&request, limit)? {
-            Reply::Hello { version: wire::VERSION, release, .. } => Ok(release),
+    pub fn wait_for_boot(&mut self, limit: Duration) -> Result<Duration, Lost> {
+        match self.wait(Some(limit), &mut Collect::default())? {
+            Reply::Hello { version: wire::VERSION, .. } => Ok(self.answered - self.started),
             other => Err(Lost::Nonsense(format!("{other:?} instead of its greeting"))),
         }
     }
@@ -248,15 +256,16 @@ impl Session {
         let deadline = limit.map(|limit| Instant::now() + limit);
         loop {
             match self.incoming.recv_timeout(POLL) {
-                Ok(Incoming::Reply(Reply::Output { stream, data })) => listener.output(stream, &data),
-                Ok(Incoming::Reply(Reply::Log { level, text, .. })) => {
+                Ok(Incoming::Reply(Reply::Output { stream, data }, _)) => listener.output(stream, &data),
+                Ok(Incoming::Reply(Reply::Log { level, text, .. }, _)) => {
                     self.log.push(LogRecord { level, text })
                 }
-                Ok(Incoming::Reply(Reply::Refused { reason })) => {
+                Ok(Incoming::Reply(Reply::Refused { reason }, _)) => {
                     return Err(Lost::Nonsense(format!("a refusal: {reason}")));
                 }
-                Ok(Incoming::Reply(reply)) => {
+                Ok(Incoming::Reply(reply, arrived)) => {
                     debug_assert!(reply.ends_request());
+                    self.answered = arrived;
                     return Ok(reply);
                 }
                 Ok(Incoming::Nonsense(what)) => return Err(Lost::Nonsense(what)),
@@ -373,7 +382,7 @@ fn read_replies(mut port: UnixStream, sender: &Sender<Incoming>) {
         loop {
             let message = match decoder.next() {
                 Ok(None) => break,
-                Ok(Some(reply)) => Incoming::Reply(reply),
+                Ok(Some(reply)) => Incoming::Reply(reply, Instant::now()),
                 Err(error) => Incoming::Nonsense(format!("bytes that are no message: {error}")),
             };
             let end = matches!(message, Incoming::Nonsense(_));

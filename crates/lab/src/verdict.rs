@@ -15,7 +15,7 @@ pub enum Class {
     TestFailed,
     /// The module's C or Rust does not build.
     BuildFailed,
-    /// The built module was refused before a machine was started.
+    /// The built module was refused before it was loaded.
     RefusedByCheck,
     /// The kernel refused to load the module.
     RefusedByKernel,
@@ -84,7 +84,7 @@ impl Class {
             Self::Usage => (2, "usage", "The arguments or vexlab.toml are wrong; nothing was done."),
             Self::BuildFailed => (10, "build-failed", "The module's C or Rust does not build."),
             Self::RefusedByCheck => {
-                (11, "refused-by-check", "The built module was refused before a machine was started.")
+                (11, "refused-by-check", "The built module was refused before it was loaded.")
             }
             Self::RefusedByKernel => (12, "refused-by-kernel", "The kernel refused to load the module."),
             Self::KernelWarning => (

@@ -165,7 +165,7 @@ pub(crate) fn verdict(module: &str, kernel: &str, record: &Record) {
         }
     }
     println!("{}: {module} on {kernel} ({}): {counts}", record.class, record.accelerator.name());
-    println!("  {}", phases(&record.phases));
+    println!("  {} in all: {}", seconds(record.time), phases(&record.phases));
     for reason in &record.reasons {
         println!("  {reason}");
     }
@@ -175,11 +175,14 @@ pub(crate) fn verdict(module: &str, kernel: &str, record: &Record) {
 }
 
 /// The phases and their times on one line.
-pub(crate) fn phases(phases: &[(Phase, Duration)]) -> String {
-    let total: Duration = phases.iter().map(|(_, time)| *time).sum();
+fn phases(phases: &[(Phase, Duration)]) -> String {
     let times: Vec<_> =
-        phases.iter().map(|(phase, time)| format!("{} {:.2}", phase.name(), time.as_secs_f64())).collect();
-    format!("{}, together {:.2} s", times.join(", "), total.as_secs_f64())
+        phases.iter().map(|(phase, time)| format!("{} {}", phase.name(), seconds(*time))).collect();
+    times.join(", ")
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:.2} s", time.as_secs_f64())
 }
 
 /// Prints an error: what failed, why, and what to do.

@@ -72,7 +72,7 @@ pub(super) fn describe(
         board,
         image: kernel.image().to_owned(),
         pvh: is_elf(kernel.image())?,
-        initramfs: initramfs::provide(lab, &busybox, &modules)?,
+        initramfs: initramfs::provide(lab, &busybox, kernel.config(), &modules)?,
         marker: Marker::new(crate::random_bytes().context(|| "read random bytes".to_owned())?),
         memory: wanted.memory,
         processors: wanted.processors,
@@ -100,26 +100,33 @@ fn is_elf(image: &Path) -> Result<bool> {
     Ok(magic == *b"\x7fELF")
 }
 
-/// Starts the machine and waits for its agent. A machine that stays silent is ended and booted once more.
-pub(super) fn start(lab: &Lab, machine: &Machine, dir: &Path, limit: Duration) -> Result<Session> {
+/// Waits for the agent of a machine that was started. One that stays silent is ended and booted once more.
+/// Gives the time it took.
+pub(super) fn wait(
+    lab: &Lab,
+    session: &mut Session,
+    machine: &Machine,
+    dir: &Path,
+    limit: Duration,
+) -> Result<Duration> {
     let mut again = false;
     loop {
-        let mut session = Session::start(machine, dir, &lab.cancel)?;
-        let lost = match session.hello(machine, limit) {
-            Ok(_) => return Ok(session),
+        let lost = match session.wait_for_boot(limit) {
+            Ok(time) => return Ok(time),
             Err(Lost::Interrupted(error)) => return Err(error),
             Err(lost) => lost,
         };
         let silent = matches!(lost, Lost::TimedOut { .. }) && session.console().is_silent();
         session.let_die(Duration::from_millis(500));
         if !silent || again {
-            return Err(not_booted(machine, &session, &lost, dir));
+            return Err(not_booted(machine, session, &lost, dir));
         }
         again = true;
         lab.note(&format!(
             "the machine said nothing for {} s; it was ended and is booted once more",
             limit.as_secs_f64()
         ));
+        *session = Session::start(machine, dir, &lab.cancel)?;
     }
 }
 

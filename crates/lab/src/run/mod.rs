@@ -2,7 +2,7 @@
 //! A run: one machine from start to end, and the record of it.
 //!
 //! [`test`] takes a project from source to a verdict; [`command`] runs one program beside the loaded
-//! module. Both go through the same phases, in [`boot`] and [`steps`], and end in [`Record::class`].
+//! module. The machine boots while the module is built. Both go through the same phases, in [`boot`] and [`steps`], and end in [`Record::class`].
 
 mod boot;
 mod steps;
@@ -57,6 +57,9 @@ pub struct Record {
     pub accelerator: Accelerator,
     /// The time of each phase, in order.
     pub phases: Vec<(Phase, Duration)>,
+    /// The time of the whole run. The machine boots while the module is built, so it is less than the
+    /// phases' sum.
+    pub time: Duration,
     /// Each test's result, in order.
     pub tests: Vec<TestResult>,
     /// The folder with `console.log` and what QEMU said.
@@ -78,8 +81,9 @@ impl Record {
 /// can't do its work. Whatever a machine shows is in the [`Record`].
 pub fn test(lab: &Lab, project: &Project, kernel: &Kernel, options: Options) -> Result<Record> {
     let mut run = Run::prepare(lab, Some(project.manifest()), kernel, options.accelerator)?;
+    run.start()?;
     let module = Module::build(lab, &mut run, project, kernel, options)?;
-    run.boot()?;
+    run.wait_for_boot()?;
     let outcome = run
         .load(&module)
         .and_then(|()| run.prove(&module))
@@ -104,11 +108,12 @@ pub fn command(
 ) -> Result<Record> {
     let mut run = Run::prepare(lab, project.map(Project::manifest), kernel, options.accelerator)?;
     run.tell_results = false;
+    run.start()?;
     let module = match project {
         Some(project) => Some(Module::build(lab, &mut run, project, kernel, options)?),
         None => None,
     };
-    run.boot()?;
+    run.wait_for_boot()?;
     let outcome = match &module {
         Some(module) => run.load(module),
         None => Ok(()),

@@ -33,6 +33,7 @@ pub(super) struct Run<'a> {
     tests: Vec<Test>,
     session: Option<Session>,
     dir: Option<PathBuf>,
+    started: Instant,
     phases: Vec<(Phase, Duration)>,
     results: Vec<TestResult>,
     exit: Option<Exit>,
@@ -68,6 +69,7 @@ impl<'a> Run<'a> {
             tests: manifest.map(|manifest| manifest.tests.clone()).unwrap_or_default(),
             session: None,
             dir: Some(dir),
+            started,
             phases: Vec::new(),
             results: Vec::new(),
             exit: None,
@@ -82,15 +84,22 @@ impl<'a> Run<'a> {
         report_phase(self.lab, &mut self.phases, phase, time);
     }
 
-    /// Starts the machine.
-    pub(super) fn boot(&mut self) -> Result<()> {
-        let started = Instant::now();
+    /// Starts the machine, which boots while other work is done.
+    pub(super) fn start(&mut self) -> Result<()> {
+        self.session = Some(Session::start(&self.machine, self.dir(), &self.lab.cancel)?);
+        Ok(())
+    }
+
+    /// Waits until the machine has booted.
+    pub(super) fn wait_for_boot(&mut self) -> Result<()> {
         let what = format!("booting {}", self.kernel.name());
         self.lab.progress(&what, 0, 0);
-        let session = boot::start(self.lab, &self.machine, self.dir(), self.timeouts.boot);
+        let dir = self.dir().to_owned();
+        let session = self.session.as_mut().expect("the machine was started");
+        let time = boot::wait(self.lab, session, &self.machine, &dir, self.timeouts.boot);
         self.lab.progress_end();
-        match session {
-            Ok(session) => self.session = Some(session),
+        match time {
+            Ok(time) => self.phase(Phase::Boot, time),
             Err(error) => {
                 // The console of a machine that did not boot is what the message points to.
                 if error.kind() == crate::error::Kind::Lab {
@@ -99,7 +108,6 @@ impl<'a> Run<'a> {
                 return Err(error);
             }
         }
-        self.phase(Phase::Boot, started.elapsed());
         Ok(())
     }
 
@@ -338,6 +346,7 @@ impl<'a> Run<'a> {
             reasons,
             exit: self.exit,
             accelerator: self.machine.accelerator,
+            time: self.started.elapsed(),
             phases: std::mem::take(&mut self.phases),
             tests: std::mem::take(&mut self.results),
             dir,

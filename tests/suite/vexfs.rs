@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: GPL-2.0-only
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use libtest_mimic::Trial;
+
+use crate::harness::{Context, copy, machine, provision, root};
+
+const LIMIT: Duration = Duration::from_secs(300);
+
+pub(crate) fn tests() -> Vec<Trial> {
+    vec![
+        machine("vexfs::whole", LIMIT, whole),
+        machine("vexfs::on_the_generic_kernel", LIMIT, on_the_generic_kernel),
+        machine("vexfs::minimal", LIMIT, minimal),
+        machine("vexfs::without_rust", LIMIT, without_rust),
+    ]
+}
+
+/// A copy of this repository's module, without what was built of it.
+fn project(context: &Context) -> PathBuf {
+    let dir = context.dir().join("project");
+    fs::create_dir(&dir).expect("a folder for the copy");
+    fs::copy(root().join("vexlab.toml"), dir.join("vexlab.toml")).expect("the project has one");
+    copy(&root().join("kernel"), &dir.join("kernel"));
+    drop(fs::remove_dir_all(dir.join("kernel/glue/target")));
+    dir
+}
+
+fn passes(context: &Context, arguments: &[&str], kernel: &str) -> String {
+    let ended = context.vexlab(["test", "--kernel", kernel]).args(arguments).dir(&project(context)).run();
+    assert_eq!(ended.status, 0, "{ended}");
+    assert!(ended.stdout.contains(&format!("passed: vexfs on {kernel}")), "{ended}");
+    for line in ["  ok   load", "  ok   proof", "  ok   filesystem-is-registered", "  ok   unload"] {
+        assert!(ended.stdout.contains(line), "{line}; {ended}");
+    }
+    ended.stdout
+}
+
+fn whole(context: &Context) {
+    let output = passes(context, &[], "debian-6.1-cloud");
+    assert!(output.matches("  ok   selftest/").count() > 10, "{output}");
+}
+
+fn on_the_generic_kernel(context: &Context) {
+    provision("debian-6.1");
+    passes(context, &[], "debian-6.1");
+}
+
+/// The smallest object still proves that it is there.
+fn minimal(context: &Context) {
+    let output = passes(context, &["--minimal"], "debian-6.1-cloud");
+    assert!(output.contains("  ok   selftest/"), "{output}");
+}
+
+/// Nothing is said of what isn't in the module: neither the proof nor a self-test passes.
+fn without_rust(context: &Context) {
+    let dir = project(context);
+    let ended = context.vexlab(["test", "--c-only", "--kernel", "debian-6.1-cloud"]).dir(&dir).run();
+    assert!(ended.stdout.contains("  ok   load"), "{ended}");
+    assert!(ended.stdout.contains("  ok   filesystem-is-registered"), "{ended}");
+    assert!(!ended.stdout.contains("  ok   proof"), "{ended}");
+    assert!(!ended.stdout.contains("  ok   selftest"), "{ended}");
+}
