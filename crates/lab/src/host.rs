@@ -51,7 +51,7 @@ mod tests {
 
     /// What perl's `syscall` of `finit_module(-1, "", 0)` fails with. Nothing is loaded: there is no file -1.
     fn finit_module_errno() -> i32 {
-        let script = "syscall(313, -1, \"\", 0); print $!+0;";
+        let script = "my $none = \"\"; syscall(313, -1, $none, 0); print $!+0;";
         let output =
             std::process::Command::new("perl").args(["-e", script]).output().expect("perl is installed");
         String::from_utf8(output.stdout).unwrap().parse().unwrap()
