@@ -68,7 +68,7 @@ pub(super) fn library(build: &Build<'_>, manifest: &Rust, options: Options) -> R
     let mut shared = Fingerprint::default();
     shared.text(identity(&toolchain)).text(flags.join(" "));
     let target_dir = build.lab.cache.path("cargo").join(&shared.finish()[..16]);
-    let what = format!("compiling {} for {}", crate_dir.display(), build.kernel.name());
+    let what = format!("compiling {} for {}", manifest.dir.display(), build.kernel.name());
     build.lab.progress(&what, 0, 0);
     let finished = Program::new(&toolchain.cargo)
         .env("RUSTC", &toolchain.rustc)

@@ -34,10 +34,10 @@ pub(crate) fn test(lab: &Lab, dir: &Path, arguments: &RunArgs) -> Result<u8> {
     for kernel in kernels(lab, &arguments.build.kernel, Some(&project))? {
         let class = match run::test(lab, &project, &kernel, options) {
             Ok(record) => {
-                output::verdict(project.name(), kernel.name(), &record);
+                output::verdict(&what(&project, arguments), kernel.name(), &record);
                 record.class
             }
-            Err(error) => report(&project, kernel.name(), error)?,
+            Err(error) => report(&what(&project, arguments), kernel.name(), error)?,
         };
         if class.exit_status() > worst.exit_status() {
             worst = class;
@@ -46,14 +46,24 @@ pub(crate) fn test(lab: &Lab, dir: &Path, arguments: &RunArgs) -> Result<u8> {
     Ok(worst.exit_status())
 }
 
+/// The module as the verdict names it: a pass without Rust must not read like one with it.
+fn what(project: &Project, arguments: &RunArgs) -> String {
+    let name = project.name();
+    match (&project.manifest().rust, &arguments.build.how) {
+        (Some(_), how) if how.c_only => format!("{name} without its Rust side"),
+        (Some(_), how) if how.minimal => format!("{name} with its minimal Rust side"),
+        _ => name.to_owned(),
+    }
+}
+
 /// Prints the verdict of a run that did not come to a machine. What stops every other run as well is
 /// returned instead.
-fn report(project: &Project, kernel: &str, error: Error) -> Result<Class> {
+fn report(what: &str, kernel: &str, error: Error) -> Result<Class> {
     if matches!(error.kind(), Kind::Interrupted | Kind::Usage) {
         return Err(error);
     }
     let class = Class::from(&error);
     output::error(&error);
-    output::print(format!("{class}: {} on {kernel}", project.name()));
+    output::print(format!("{class}: {what} on {kernel}"));
     Ok(class)
 }
