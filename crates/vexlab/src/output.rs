@@ -97,7 +97,7 @@ impl Work {
 fn style(total: u64) -> ProgressStyle {
     let template = match total {
         0 => "{spinner} {msg} ({elapsed})",
-        _ => "{spinner} {msg} {bar:30} {bytes}/{total_bytes}",
+        _ => "{spinner} {msg} {bar:30} {percent} %",
     };
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())
 }

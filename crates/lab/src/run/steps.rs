@@ -329,6 +329,10 @@ impl<'a> Run<'a> {
             Err(trouble) => (trouble.class, trouble.reasons),
         };
         self.session().end();
+        for disk in &self.machine.disks {
+            // What a run wrote to its disks ends with it; the folder's other files are kept.
+            let _ = fs::remove_file(disk);
+        }
         if class == Class::Interrupted {
             return Err(Error::new(crate::error::Kind::Interrupted, "interrupted"));
         }
