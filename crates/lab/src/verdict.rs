@@ -198,6 +198,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_documentation_is_what_the_program_says() {
+        let page = include_str!("../../../docs/exit-codes.md");
+        assert_eq!(page, exit_status_page(), "run `make docs`");
+    }
+
+    #[test]
     fn every_class_has_a_status_and_a_name_of_its_own() {
         for (index, class) in Class::ALL.iter().enumerate() {
             assert_eq!(Class::from_name(class.name()), Some(*class));
