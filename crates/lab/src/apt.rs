@@ -37,6 +37,13 @@ const DEFAULT_MIRROR: &str = "http://deb.debian.org";
 /// How long fetched lists are taken as they are.
 const FRESH: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// What a suite's lists take at most, in bytes: packed and unpacked, with what is there while they are
+/// renewed.
+const LISTS_SIZE: u64 = 100 << 20;
+
+/// The longest that one call of apt may take. A kernel is 100 MB.
+const LONGEST: Duration = Duration::from_secs(30 * 60);
+
 const BROKEN_MIRROR: &str =
     "run the command again; if it stays so, the mirror or a proxy before it is broken or dishonest";
 
@@ -110,8 +117,10 @@ impl<'a> Archive<'a> {
             return Ok(());
         }
         let what = format!("fetching the package lists of {}", self.suites.name);
+        // On a full file system apt waits for ever.
+        self.lab.cache.require_space(LISTS_SIZE, &format!("the package lists to find {wanted} in"))?;
         self.lab.progress(&what, 0, 0);
-        let finished = self.apt("apt-get").args(["update"]).run(&self.lab.cancel);
+        let finished = self.apt("apt-get").args(["update"]).limit(LONGEST).run(&self.lab.cancel);
         self.lab.progress_end();
         let finished = finished?;
         if finished.status.success() {
@@ -249,6 +258,7 @@ impl<'a> Archive<'a> {
         };
         let what = format!("fetching {names}");
         let total = packages.iter().map(|p| p.size).sum();
+        self.lab.cache.require_space(total, &names)?;
         let files: Vec<PathBuf> = packages.iter().map(|p| dir.join(p.file_name())).collect();
         let over = AtomicBool::new(false);
         let finished = std::thread::scope(|scope| {
@@ -264,6 +274,7 @@ impl<'a> Archive<'a> {
                 .args(["download"])
                 .args(packages.iter().map(|p| format!("{}={}", p.name, p.version)))
                 .dir(dir)
+                .limit(LONGEST)
                 .run(&self.lab.cancel);
             over.store(true, Ordering::Relaxed);
             finished

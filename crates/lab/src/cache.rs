@@ -129,6 +129,32 @@ impl Cache {
         Ok(place)
     }
 
+    /// The bytes that are free for this user on the cache's file system.
+    ///
+    /// # Errors
+    ///
+    /// When that can't be asked.
+    pub fn free_space(&self) -> Result<u64> {
+        let data = rustix::fs::statvfs(&self.root)
+            .context(|| format!("ask for the space in {}", self.root.display()))?;
+        Ok(data.f_bavail * data.f_frsize)
+    }
+
+    /// Sees to it that there is room for something before it is begun.
+    ///
+    /// # Errors
+    ///
+    /// When fewer bytes than these are free; `what` is what needs them.
+    pub fn require_space(&self, bytes: u64, what: &str) -> Result<()> {
+        let free = self.free_space()?;
+        if free >= bytes {
+            return Ok(());
+        }
+        let (free, bytes, root) = (free / 1_000_000, bytes.div_ceil(1_000_000), self.root.display());
+        Err(Error::lab(format!("no space for {what}: it takes {bytes} MB, and {root} has {free} MB left"))
+            .with_remedy("make space on that file system, then run the command again"))
+    }
+
     /// Removes leavings of processes that were killed: staging folders older than a day.
     pub fn sweep(&self) {
         let Ok(entries) = fs::read_dir(self.path("staging")) else { return };
@@ -189,6 +215,18 @@ mod tests {
         let cache = Cache::at(dir.path().to_owned()).unwrap();
         drop(cache.staging().unwrap());
         assert_eq!(fs::read_dir(cache.path("staging")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn too_little_space_is_an_error_that_names_both_sizes() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::at(dir.path().to_owned()).unwrap();
+        assert!(cache.require_space(1, "a byte").is_ok());
+        let error = cache.require_space(u64::MAX, "everything").unwrap_err();
+        assert!(
+            error.to_string().starts_with("no space for everything: it takes 18446744073710 MB"),
+            "{error}"
+        );
     }
 
     #[test]

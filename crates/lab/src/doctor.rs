@@ -9,7 +9,7 @@ use crate::Lab;
 use crate::accel;
 use crate::error::{Error, Kind, Result};
 use crate::kernel::{self, KNOWN};
-use crate::process::Program;
+use crate::process::{self, Program};
 use crate::run;
 use crate::toolchain;
 
@@ -91,7 +91,7 @@ pub fn examine(lab: &Lab) -> Result<Vec<Finding>> {
         what: "keyring",
         state: file(&[KEYRING], "debian-archive-keyring", "checking packages"),
     });
-    findings.push(Finding { what: "space", state: space(&lab.cache.path("")) });
+    findings.push(Finding { what: "space", state: space(lab) });
     findings.push(Finding { what: "kvm", state: kvm(lab)? });
     Ok(findings)
 }
@@ -119,7 +119,7 @@ pub fn remedy(findings: &[Finding]) -> Option<String> {
 
 fn program(lab: &Lab, name: &str, argument: &str, mend: Mend, purpose: &str) -> Result<State> {
     let missing = |why: String| State::Missing { why, mend };
-    if find_in_path(name).is_none() {
+    if process::find(name).is_none() {
         return Ok(missing(format!("it is not installed; needed for {purpose}")));
     }
     let finished =
@@ -132,11 +132,6 @@ fn program(lab: &Lab, name: &str, argument: &str, mend: Mend, purpose: &str) -> 
         }
         Ok(finished) => State::Good(finished.output.lines().next().unwrap_or_default().to_owned()),
     })
-}
-
-fn find_in_path(name: &str) -> Option<PathBuf> {
-    let paths = env::var_os("PATH")?;
-    env::split_paths(&paths).map(|dir| dir.join(name)).find(|path| path.is_file())
 }
 
 fn file(places: &[&str], package: &'static str, purpose: &str) -> State {
@@ -168,12 +163,11 @@ fn with_cause(error: &Error) -> String {
     }
 }
 
-fn space(path: &Path) -> State {
-    match rustix::fs::statvfs(path) {
-        Err(error) => State::Without(format!("{}: {error}", path.display())),
-        Ok(data) => {
-            let free = data.f_bavail * data.f_frsize;
-            let text = format!("{} MB free in {}", free / 1_000_000, path.display());
+fn space(lab: &Lab) -> State {
+    match lab.cache.free_space() {
+        Err(error) => State::Without(with_cause(&error)),
+        Ok(free) => {
+            let text = format!("{} MB free in {}", free / 1_000_000, lab.cache.path("").display());
             if free >= SPACE {
                 return State::Good(text);
             }

@@ -4,7 +4,7 @@
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -28,6 +28,20 @@ pub struct Finished {
     pub errors: String,
 }
 
+/// The program that starts others so that the kernel ends them when the thread that started it ends, however
+/// that happens; it replaces itself by them.
+pub const WITH_OWNER: (&str, [&str; 3]) = ("setpriv", ["--pdeathsig", "KILL", "--"]);
+
+/// The first program of this name in `PATH`; a path with a `/` is itself.
+pub fn find(name: impl AsRef<OsStr>) -> Option<PathBuf> {
+    let name = Path::new(name.as_ref());
+    if name.components().count() > 1 {
+        return name.is_file().then(|| name.to_owned());
+    }
+    let paths = std::env::var_os("PATH")?;
+    std::env::split_paths(&paths).map(|dir| dir.join(name)).find(|path| path.is_file())
+}
+
 /// A program of the host, to be run to its end.
 #[derive(Debug)]
 pub struct Program {
@@ -41,13 +55,10 @@ pub struct Program {
 impl Program {
     /// The program of this name or path.
     pub fn new(name: impl AsRef<OsStr>) -> Self {
-        Self {
-            command: Command::new(name.as_ref()),
-            name: name.as_ref().to_owned(),
-            package: None,
-            merged: false,
-            limit: None,
-        }
+        let (owner, arguments) = WITH_OWNER;
+        let mut command = Command::new(owner);
+        command.args(arguments).arg(name.as_ref());
+        Self { command, name: name.as_ref().to_owned(), package: None, merged: false, limit: None }
     }
 
     /// Names the Debian package that has the program, for the message when it is missing.
@@ -99,6 +110,9 @@ impl Program {
     ///
     /// When it can't be started, is cancelled, or takes too long. A program that fails is no error here.
     pub fn run(mut self, cancel: &Cancel) -> Result<Finished> {
+        if find(&self.name).is_none() {
+            return Err(self.missing());
+        }
         self.command.stdin(Stdio::null()).process_group(0);
         let pipes = (|| -> io::Result<_> {
             let (out_reader, out_writer) = io::pipe()?;
@@ -114,7 +128,7 @@ impl Program {
             Ok((out_reader, errors))
         })();
         let (out, errors) = pipes.context(|| "make a pipe".to_owned())?;
-        let mut child = self.command.spawn().map_err(|e| self.not_started(e))?;
+        let mut child = self.command.spawn().map_err(|error| not_started(&self.name, error))?;
         // The command keeps the pipes' writing ends, and the readers would never see an end.
         drop(self.command);
 
@@ -162,16 +176,22 @@ impl Program {
         Ok(Finished { status, output, errors })
     }
 
-    fn not_started(&self, error: io::Error) -> Error {
-        let name = self.name.display();
-        if error.kind() != io::ErrorKind::NotFound {
-            return Error::lab(format!("start {name}")).with_source(error);
-        }
-        let missing = Error::lab(format!("{name} is not installed"));
+    fn missing(&self) -> Error {
+        let missing = Error::lab(format!("{} is not installed", self.name.display()));
         match self.package {
             Some(package) => missing.with_remedy(format!("apt-get install {package}")),
             None => missing,
         }
+    }
+}
+
+/// The error for a program that could not be started through [`WITH_OWNER`].
+pub fn not_started(name: &OsStr, error: io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::NotFound => {
+            Error::lab(format!("{} is not installed", WITH_OWNER.0)).with_remedy("apt-get install util-linux")
+        }
+        _ => Error::lab(format!("start {}", name.display())).with_source(error),
     }
 }
 

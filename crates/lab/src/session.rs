@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
@@ -20,7 +20,7 @@ use crate::cancel::{Cancel, POLL};
 use crate::console::Watch;
 use crate::error::{Context, Error, Result};
 use crate::machine::Machine;
-use crate::process::end_group;
+use crate::process::{WITH_OWNER, end_group, not_started};
 
 /// The descriptors that QEMU finds its sockets at.
 const AGENT_FD: i32 = 3;
@@ -336,12 +336,12 @@ fn create(path: &Path) -> Result<File> {
     File::create(path).context(|| format!("make {}", path.display()))
 }
 
-/// Starts QEMU in a process group of its own. `setpriv` makes the kernel end it when this process dies,
-/// however that happens; it replaces itself by QEMU, so that the process is QEMU's.
+/// Starts QEMU in a process group of its own, so that it ends with its owner.
 fn spawn(machine: &Machine, agent: OwnedFd, console: OwnedFd, errors: File) -> Result<Child> {
-    let mut command = Command::new("setpriv");
+    let (owner, arguments) = WITH_OWNER;
+    let mut command = Command::new(owner);
     command
-        .args(["--pdeathsig", "KILL", "--"])
+        .args(arguments)
         .arg(&machine.qemu)
         .args(machine.arguments(AGENT_FD, CONSOLE_FD))
         .stdin(Stdio::null())
@@ -353,15 +353,7 @@ fn spawn(machine: &Machine, agent: OwnedFd, console: OwnedFd, errors: File) -> R
             FdMapping { parent_fd: console, child_fd: CONSOLE_FD },
         ])
         .map_err(|_| Error::lab("QEMU's sockets collide"))?;
-    command.spawn().map_err(|cause| {
-        let error = Error::lab("start QEMU through setpriv");
-        match cause.kind() {
-            io::ErrorKind::NotFound => {
-                Error::lab("setpriv is not installed").with_remedy("apt-get install util-linux")
-            }
-            _ => error.with_source(cause),
-        }
-    })
+    command.spawn().map_err(|error| not_started(machine.qemu.as_os_str(), error))
 }
 
 fn keep_console(mut console: UnixStream, mut file: File, watch: &Watch) {

@@ -36,7 +36,8 @@ pub(super) fn module(build: &Build<'_>, rust: Option<(&str, &Path)>, c_only: boo
     let root = build.project.root();
     let sources = sources(root)?;
     let mirror = build.dir.join("c");
-    let mirrored_dir = mirror.join(source_dir.strip_prefix(root).unwrap_or(Path::new("")));
+    let relative = source_dir.strip_prefix(root).unwrap_or(Path::new(""));
+    let mirrored_dir: PathBuf = mirror.join(relative).components().collect();
     let name = build.project.name();
     let made = Made { module: build.dir.join(format!("{name}.ko")), stripped: build.dir.join("stripped.ko") };
 
@@ -115,7 +116,7 @@ pub(super) fn make(build: &Build<'_>, dir: &Path) -> Program {
         program = program.env_remove(name);
     }
     let (mirror, root) = (build.dir.join("c"), build.project.root());
-    program.env("KCFLAGS", format!("-fdebug-prefix-map={}={}", mirror.display(), root.display()))
+    program.env("KCFLAGS", format!("-ffile-prefix-map={}={}", mirror.display(), root.display()))
 }
 
 /// What of a kernel shapes a module that is built for it.

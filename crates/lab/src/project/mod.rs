@@ -72,7 +72,8 @@ impl Project {
     ///
     /// When it has neither `Kbuild` nor `Makefile`.
     pub fn module_dir(&self) -> Result<PathBuf> {
-        let dir = self.root.join(&self.manifest.module.dir);
+        // A `.` in it is left out: folders are compared by their names.
+        let dir: PathBuf = self.root.join(&self.manifest.module.dir).components().collect();
         if ["Kbuild", "Makefile"].iter().any(|name| dir.join(name).is_file()) {
             return Ok(dir);
         }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! From a kernel to a machine whose agent answers.
 
-use std::env;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -16,6 +15,7 @@ use crate::error::{Context, Error, Result};
 use crate::initramfs;
 use crate::kernel::{Kernel, State};
 use crate::machine::{Accelerator, Board, Machine, tsc_khz};
+use crate::process;
 use crate::project;
 use crate::session::{Listener, Lost, Outgoing, Session};
 
@@ -42,9 +42,7 @@ impl Listener for Terminal<'_> {
 ///
 /// When it isn't installed.
 pub fn find_qemu() -> Result<PathBuf> {
-    let paths = env::var_os("PATH").unwrap_or_default();
-    let found = env::split_paths(&paths).map(|dir| dir.join(QEMU)).find(|path| path.is_file());
-    found.ok_or_else(|| {
+    process::find(QEMU).ok_or_else(|| {
         Error::lab(format!("{QEMU} is not installed"))
             .with_remedy("apt-get install --no-install-recommends qemu-system-x86")
     })

@@ -21,7 +21,7 @@ use crate::kernel::{Kernel, depends_of_file, read_module};
 use crate::ktap;
 use crate::machine::{Accelerator, Machine};
 use crate::project::{self, Check, Manifest, Test, Timeouts};
-use crate::session::{Collect, Listener, Lost, Session};
+use crate::session::{Collect, Listener, LogRecord, Lost, Session};
 use crate::verdict::{Class, Outcome, Phase, TestResult};
 
 /// A run on its way. Its folder is removed with it unless it comes to its end.
@@ -37,6 +37,8 @@ pub(super) struct Run<'a> {
     phases: Vec<(Phase, Duration)>,
     results: Vec<TestResult>,
     exit: Option<Exit>,
+    /// Whether the project has tests and not one of them ran.
+    all_skipped: bool,
     /// Whether each result is told as it comes: standard output is a command's own when one is run.
     pub(super) tell_results: bool,
 }
@@ -73,6 +75,7 @@ impl<'a> Run<'a> {
             phases: Vec::new(),
             results: Vec::new(),
             exit: None,
+            all_skipped: false,
             tell_results: true,
         };
         run.phase(Phase::Provision, started.elapsed());
@@ -193,6 +196,7 @@ impl<'a> Run<'a> {
     /// Carries the project's tests out.
     pub(super) fn tests(&mut self, module: &Module) -> Step {
         let started = Instant::now();
+        let first = self.results.len();
         for test in std::mem::take(&mut self.tests) {
             if test.needs_rust && module.built.rust.is_none() {
                 let reason = "the module was built without its Rust side".to_owned();
@@ -205,6 +209,8 @@ impl<'a> Run<'a> {
                 Check::Run(words) => self.program_test(&test.name, words, limit)?,
             }
         }
+        let own = &self.results[first..];
+        self.all_skipped = !own.is_empty() && own.iter().all(|test| test.outcome == Outcome::Skipped);
         self.phase(Phase::Tests, started.elapsed());
         Ok(())
     }
@@ -340,6 +346,9 @@ impl<'a> Run<'a> {
         if class == Class::Passed && failed > 0 {
             class = Class::TestFailed;
             reasons.push(format!("{failed} of {} tests failed", self.results.len()));
+        } else if class == Class::Passed && self.all_skipped {
+            class = Class::TestFailed;
+            reasons.push("not one of the project's tests ran: all were skipped".to_owned());
         }
         let splat = self.worst_splat();
         class = with_splat(class, splat.as_ref());
@@ -393,6 +402,7 @@ impl<'a> Run<'a> {
         listener: &mut dyn Listener,
     ) -> Result<Reply, Trouble> {
         let session = self.session();
+        let log_start = session.log().len();
         let sent = session.send(request).and_then(|()| match request {
             // A test's program has no input.
             Request::Run(_) => session.send(&Request::StdinEnd),
@@ -401,7 +411,8 @@ impl<'a> Run<'a> {
         match sent.and_then(|()| session.wait(Some(limit), listener)) {
             Ok(Reply::Killed { signal }) => {
                 let reason = format!("{what}: the kernel killed the caller with signal {signal}");
-                Err(Trouble::new(Class::Oops, reason))
+                let words = words_before_splat(&session.log()[log_start..]);
+                Err(Trouble::new(Class::Oops, reason).because(prefixed("kernel: ", words)))
             }
             Ok(reply) => Ok(reply),
             Err(lost) => Err(self.lost(lost, what)),
@@ -460,6 +471,16 @@ fn unexpected(what: &str, reply: &Reply) -> Trouble {
 
 fn prefixed(prefix: &str, lines: Vec<String>) -> Vec<String> {
     lines.into_iter().map(|line| format!("{prefix}{line}")).collect()
+}
+
+/// The most lines of the log that are shown of what led to a splat.
+const LAST_WORDS: usize = 8;
+
+/// What was logged before the kernel reported trouble: a Rust panic says there what went wrong, and where.
+fn words_before_splat(log: &[LogRecord]) -> Vec<String> {
+    let before = log.iter().map(|record| record.text.as_str()).take_while(|text| splat(text).is_none());
+    let words: Vec<&str> = before.filter(|text| !text.contains("[ cut here ]")).collect();
+    words[words.len().saturating_sub(LAST_WORDS)..].iter().map(|text| (*text).to_owned()).collect()
 }
 
 /// An error number as the manual pages name it.
