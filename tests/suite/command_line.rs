@@ -127,7 +127,7 @@ fn exit_statuses(context: &Context) {
     | 1 | `test-failed` | A test failed, or none ran to its end. |
     | 2 | `usage` | The arguments or vexlab.toml are wrong; nothing was done. |
     | 10 | `build-failed` | The module's C or Rust does not build. |
-    | 11 | `refused-by-check` | The built module was refused before a machine was started. |
+    | 11 | `refused-by-check` | The built module was refused before it was loaded. |
     | 12 | `refused-by-kernel` | The kernel refused to load the module. |
     | 13 | `kernel-warning` | The kernel printed a warning with a trace while the module was in use. |
     | 14 | `oops` | The kernel oopsed or panicked. |

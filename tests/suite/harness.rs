@@ -9,6 +9,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::call::Call;
@@ -137,6 +138,18 @@ impl Context {
     }
 }
 
+impl Drop for Context {
+    /// What a failed test has left running ends with it: all of it was told of the test's folder.
+    fn drop(&mut self) {
+        for (number, _) in processes_with(&self.dir.path().display().to_string()) {
+            if let Some(process) = Pid::from_raw(number) {
+                // One that is gone by now is no trouble.
+                let _ = kill_process(process, Signal::KILL);
+            }
+        }
+    }
+}
+
 /// The folder with the cases.
 pub(crate) fn modules() -> PathBuf {
     root().join("tests/modules")
@@ -195,12 +208,15 @@ pub(crate) fn copy(from: &Path, to: &Path) {
     assert!(copied.success(), "copy {} to {}", from.display(), to.display());
 }
 
-/// The processes whose command line has this text.
-pub(crate) fn processes_with(text: &str) -> Vec<String> {
+/// The processes whose command line has this text, by their number.
+pub(crate) fn processes_with(text: &str) -> Vec<(i32, String)> {
     let entries = fs::read_dir("/proc").expect("/proc can be read").flatten();
-    let lines = entries.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
-    let lines = lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " "));
-    lines.filter(|line| line.contains(text)).collect()
+    let processes = entries.filter_map(|entry| {
+        let number = entry.file_name().to_str()?.parse().ok()?;
+        let line = fs::read(entry.path().join("cmdline")).ok()?;
+        Some((number, String::from_utf8_lossy(&line).replace('\0', " ")))
+    });
+    processes.filter(|(_, line)| line.contains(text)).collect()
 }
 
 /// The names in a folder, none where there is no folder.

@@ -19,11 +19,12 @@ pub(crate) fn tests() -> Vec<Trial> {
         machine("interrupts::while_a_command_runs", USUAL, while_a_command_runs),
         machine("interrupts::while_a_test_runs", USUAL, while_a_test_runs),
         machine("interrupts::killed", USUAL, killed),
+        machine("interrupts::killed_while_compiling", USUAL, killed_while_compiling),
     ]
 }
 
 /// The emulators that run with a cache of a test's own.
-fn machines_of(cache: &Path) -> Vec<String> {
+fn machines_of(cache: &Path) -> Vec<(i32, String)> {
     let initramfs = format!("-initrd {}", cache.display());
     processes_with(&initramfs)
 }
@@ -36,7 +37,7 @@ fn interrupt(context: &Context, running: Running, cache: &Path) {
     assert!(ended.stderr.contains("interrupted"), "{ended}");
     assert!(!ended.stdout.contains("passed:"), "{ended}");
     let dir = context.dir().display().to_string();
-    assert_eq!(processes_with(&dir), [""; 0], "processes are left");
+    assert_eq!(processes_with(&dir), [], "processes are left");
     for part in ["runs", "staging"] {
         assert_eq!(names_in(&cache.join("vexlab").join(part)), [""; 0], "leavings in {part}");
     }
@@ -48,13 +49,19 @@ fn start(context: &Context, arguments: &[&str], dir: &Path) -> (Running, PathBuf
     (running, cache)
 }
 
-fn while_compiling(context: &Context) {
+/// A build that takes forever, once it has begun.
+fn endless_build(context: &Context) -> (Running, PathBuf) {
     let dir = context.case("good_c");
     let begun = dir.join("begun");
     let kbuild = format!("obj-m := good_c.o\n$(shell touch {}; sleep 600)\n", begun.display());
     fs::write(dir.join("Kbuild"), kbuild).expect("the copy can be written");
     let (running, cache) = start(context, &["test"], &dir);
     context.wait_until("the build has begun", USUAL, || begun.exists());
+    (running, cache)
+}
+
+fn while_compiling(context: &Context) {
+    let (running, cache) = endless_build(context);
     interrupt(context, running, &cache);
 }
 
@@ -92,4 +99,16 @@ fn killed(context: &Context) {
     let ended = running.wait();
     assert_eq!(ended.status, 128 + 9, "{ended}");
     context.wait_until("the machine is gone", SOON, || machines_of(&cache).is_empty());
+}
+
+/// The same holds for what compiles.
+fn killed_while_compiling(context: &Context) {
+    let (running, _) = endless_build(context);
+    let dir = context.dir().display().to_string();
+    assert!(processes_with(&dir).len() > 1, "there is something to be left behind");
+    running.signal(Signal::KILL);
+    context.wait_until("what it started is gone", SOON, || {
+        processes_with(&dir).iter().all(|(_, line)| line.is_empty())
+    });
+    assert_eq!(running.wait().status, 128 + 9);
 }

@@ -183,8 +183,7 @@ impl Shared {
             .map_or((address, String::new()), |(host, prefix)| (host, format!("/{prefix}")));
         let port = if host.contains(':') { "" } else { ":80" };
         let mut stream = TcpStream::connect(format!("{host}{port}"))?;
-        // HTTP/1.0 has neither pieces nor connections that stay.
-        write!(stream, "GET {prefix}{path} HTTP/1.0\r\nHost: {host}\r\n")?;
+        write!(stream, "GET {prefix}{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n")?;
         for name in ["range", "if-range", "if-modified-since", "cache-control", "user-agent"] {
             if let Some(value) = headers.get(name) {
                 write!(stream, "{name}: {value}\r\n")?;
@@ -195,15 +194,22 @@ impl Shared {
         let status = read_line(&mut reader)?.unwrap_or_default();
         let wanted = ["last-modified", "content-range", "content-type", "location"];
         let mut headers: Vec<_> = read_headers(&mut reader)?.into_iter().collect();
-        let length = headers.iter().find(|(name, _)| name == "content-length");
-        let length: Option<usize> = length.and_then(|(_, value)| value.parse().ok());
+        let value =
+            |wanted: &str| headers.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.clone());
+        let length: Option<u64> = value("content-length").and_then(|value| value.parse().ok());
+        let in_pieces = value("transfer-encoding").is_some_and(|value| value == "chunked");
         headers.retain(|(name, _)| wanted.contains(&name.as_str()));
         let mut body = Vec::new();
-        reader.read_to_end(&mut body)?;
-        if length.is_some_and(|length| length != body.len()) {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+        match length {
+            _ if in_pieces => read_pieces(&mut reader, &mut body)?,
+            Some(length) => {
+                let read = reader.take(length).read_to_end(&mut body)? as u64;
+                if read != length {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+            }
+            None => drop(reader.read_to_end(&mut body)?),
         }
-        let status = status.replacen("HTTP/1.0", "HTTP/1.1", 1);
         Ok(Response { status, headers, body })
     }
 }
@@ -223,6 +229,20 @@ fn read_headers(reader: &mut impl BufRead) -> io::Result<HashMap<String, String>
         }
     }
     Ok(headers)
+}
+
+/// A body that comes in pieces, each after its length (RFC 9112, section 7.1).
+fn read_pieces(reader: &mut impl BufRead, body: &mut Vec<u8>) -> io::Result<()> {
+    loop {
+        let line = read_line(reader)?.unwrap_or_default();
+        let digits = line.split(';').next().unwrap_or_default();
+        let length = u64::from_str_radix(digits.trim(), 16).map_err(io::Error::other)?;
+        reader.take(length).read_to_end(body)?;
+        read_line(reader)?;
+        if length == 0 {
+            return Ok(());
+        }
+    }
 }
 
 fn read_line(reader: &mut impl BufRead) -> io::Result<Option<String>> {

@@ -28,10 +28,11 @@ fn project(context: &Context) -> PathBuf {
     dir
 }
 
-fn passes(context: &Context, arguments: &[&str], kernel: &str) -> String {
+/// `what` is how the verdict calls the module.
+fn passes(context: &Context, what: &str, arguments: &[&str], kernel: &str) -> String {
     let ended = context.vexlab(["test", "--kernel", kernel]).args(arguments).dir(&project(context)).run();
     assert_eq!(ended.status, 0, "{ended}");
-    assert!(ended.stdout.contains(&format!("passed: vexfs on {kernel}")), "{ended}");
+    assert!(ended.stdout.contains(&format!("passed: {what} on {kernel}")), "{ended}");
     for line in ["  ok   load", "  ok   proof", "  ok   filesystem-is-registered", "  ok   unload"] {
         assert!(ended.stdout.contains(line), "{line}; {ended}");
     }
@@ -39,18 +40,18 @@ fn passes(context: &Context, arguments: &[&str], kernel: &str) -> String {
 }
 
 fn whole(context: &Context) {
-    let output = passes(context, &[], "debian-6.1-cloud");
+    let output = passes(context, "vexfs", &[], "debian-6.1-cloud");
     assert!(output.matches("  ok   selftest/").count() > 10, "{output}");
 }
 
 fn on_the_generic_kernel(context: &Context) {
     provision("debian-6.1");
-    passes(context, &[], "debian-6.1");
+    passes(context, "vexfs", &[], "debian-6.1");
 }
 
 /// The smallest object still proves that it is there.
 fn minimal(context: &Context) {
-    let output = passes(context, &["--minimal"], "debian-6.1-cloud");
+    let output = passes(context, "vexfs with its minimal Rust side", &["--minimal"], "debian-6.1-cloud");
     assert!(output.contains("  ok   selftest/"), "{output}");
 }
 
@@ -60,6 +61,7 @@ fn without_rust(context: &Context) {
     let ended = context.vexlab(["test", "--c-only", "--kernel", "debian-6.1-cloud"]).dir(&dir).run();
     assert!(ended.stdout.contains("  ok   load"), "{ended}");
     assert!(ended.stdout.contains("  ok   filesystem-is-registered"), "{ended}");
+    assert!(ended.stdout.contains("passed: vexfs without its Rust side on debian-6.1-cloud"), "{ended}");
     assert!(!ended.stdout.contains("  ok   proof"), "{ended}");
     assert!(!ended.stdout.contains("  ok   selftest"), "{ended}");
 }

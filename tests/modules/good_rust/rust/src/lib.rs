@@ -25,7 +25,9 @@ pub extern "C" fn good_rust_divisor(a: u64, b: u64) -> u64 {
 fn half(digits: &[u8], start: usize) -> u64 {
     let value = |digit: u8| u64::from(if digit > b'9' { digit - b'a' + 10 } else { digit - b'0' });
     let pairs = digits.iter().skip(start).take(16);
-    pairs.enumerate().fold(0, |sum, (index, digit)| sum | value(*digit) << (8 * (index / 2) + 4 * (1 - index % 2)))
+    pairs
+        .enumerate()
+        .fold(0, |sum, (index, digit)| sum | value(*digit) << (8 * (index / 2) + 4 * (1 - index % 2)))
 }
 
 /// The keyed hash of a challenge.
