@@ -67,7 +67,7 @@ fn wrong_type(context: &Context) {
     let ended = context.vexlab(["build"]).dir(&dir).run();
     insta::assert_snapshot!(ended.told(), @r#"
     status 2
-    error: [DIR]/good_c/vexlab.toml:7:14: invalid type: string "two", expected u16
+    error: [DIR]/good_c/vexlab.toml:7:14: `processors`: invalid type: string "two", expected a whole number
       help: `vexlab init` in an empty folder writes an example with every key
     "#);
 }
@@ -172,7 +172,7 @@ fn init_writes_a_project(context: &Context) {
     let ended = context.vexlab(["init"]).dir(&dir).run();
     insta::assert_snapshot!(ended.told(), @r"
     status 2
-    error: ./vexlab.toml is there already
+    error: [DIR]/good_c/vexlab.toml is there already
       help: edit it, or remove it first
     ");
 }

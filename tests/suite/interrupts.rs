@@ -101,7 +101,7 @@ fn killed(context: &Context) {
     context.wait_until("the machine is gone", SOON, || machines_of(&cache).is_empty());
 }
 
-/// The same holds for what compiles.
+/// The same holds for what compiles, and for all that it started.
 fn killed_while_compiling(context: &Context) {
     let (running, _) = endless_build(context);
     let dir = context.dir().display().to_string();

@@ -122,6 +122,11 @@ impl Watch {
         seen.splats.iter().find(|s| s.severity == worst).cloned()
     }
 
+    /// Whether the kernel has oopsed or panicked.
+    pub fn has_oopsed(&self) -> bool {
+        self.lock().splats.iter().any(|splat| splat.severity == Severity::Oops)
+    }
+
     /// The last lines.
     pub fn tail(&self) -> Vec<String> {
         self.lock().tail.iter().cloned().collect()

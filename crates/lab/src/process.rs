@@ -2,7 +2,7 @@
 //! Programs of the host: run to their end, watched, and ended with all they started.
 
 use std::ffi::{OsStr, OsString};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -28,10 +28,6 @@ pub struct Finished {
     pub errors: String,
 }
 
-/// The program that starts others so that the kernel ends them when the thread that started it ends, however
-/// that happens; it replaces itself by them.
-pub const WITH_OWNER: (&str, [&str; 3]) = ("setpriv", ["--pdeathsig", "KILL", "--"]);
-
 /// The first program of this name in `PATH`; a path with a `/` is itself.
 pub fn find(name: impl AsRef<OsStr>) -> Option<PathBuf> {
     let name = Path::new(name.as_ref());
@@ -55,10 +51,13 @@ pub struct Program {
 impl Program {
     /// The program of this name or path.
     pub fn new(name: impl AsRef<OsStr>) -> Self {
-        let (owner, arguments) = WITH_OWNER;
-        let mut command = Command::new(owner);
-        command.args(arguments).arg(name.as_ref());
-        Self { command, name: name.as_ref().to_owned(), package: None, merged: false, limit: None }
+        Self {
+            command: Command::new(name.as_ref()),
+            name: name.as_ref().to_owned(),
+            package: None,
+            merged: false,
+            limit: None,
+        }
     }
 
     /// Names the Debian package that has the program, for the message when it is missing.
@@ -128,7 +127,8 @@ impl Program {
             Ok((out_reader, errors))
         })();
         let (out, errors) = pipes.context(|| "make a pipe".to_owned())?;
-        let mut child = self.command.spawn().map_err(|error| not_started(&self.name, error))?;
+        let mut child = self.command.spawn().context(|| format!("start {}", self.name.display()))?;
+        let _guard = GroupGuard::start(&child)?;
         // The command keeps the pipes' writing ends, and the readers would never see an end.
         drop(self.command);
 
@@ -185,13 +185,34 @@ impl Program {
     }
 }
 
-/// The error for a program that could not be started through [`WITH_OWNER`].
-pub fn not_started(name: &OsStr, error: io::Error) -> Error {
-    match error.kind() {
-        io::ErrorKind::NotFound => {
-            Error::lab(format!("{} is not installed", WITH_OWNER.0)).with_remedy("apt-get install util-linux")
+/// Ends a process group when this process dies, however that happens: a compiler's whole family, where the
+/// death of its head would leave the others running. It is a shell that waits for a line: one comes when all
+/// is well, and none when there is nobody left to write it.
+struct GroupGuard {
+    shell: Child,
+}
+
+impl GroupGuard {
+    fn start(head: &Child) -> Result<Self> {
+        let shell = Command::new("sh")
+            .args(["-c", "read -r line || kill -s KILL -- \"-$1\"", "sh", &head.id().to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .context(|| "start sh".to_owned())?;
+        Ok(Self { shell })
+    }
+}
+
+impl Drop for GroupGuard {
+    fn drop(&mut self) {
+        if let Some(mut line) = self.shell.stdin.take() {
+            // It can't have ended before it has read the line.
+            let _ = line.write_all(b"done\n");
         }
-        _ => Error::lab(format!("start {}", name.display())).with_source(error),
+        let _ = self.shell.wait();
     }
 }
 

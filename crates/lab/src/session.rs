@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
@@ -20,11 +20,14 @@ use crate::cancel::{Cancel, POLL};
 use crate::console::Watch;
 use crate::error::{Context, Error, Result};
 use crate::machine::Machine;
-use crate::process::{WITH_OWNER, end_group, not_started};
+use crate::process::end_group;
 
 /// The descriptors that QEMU finds its sockets at.
 const AGENT_FD: i32 = 3;
 const CONSOLE_FD: i32 = 4;
+
+/// How long an answer is waited for after the kernel has oopsed.
+const AFTER_OOPS: Duration = Duration::from_secs(3);
 
 /// Why a conversation came to an early end. The machine is of no use after it.
 #[derive(Debug)]
@@ -253,7 +256,9 @@ impl Session {
     ///
     /// [`Lost`].
     pub fn wait(&mut self, limit: Option<Duration>, listener: &mut dyn Listener) -> Result<Reply, Lost> {
-        let deadline = limit.map(|limit| Instant::now() + limit);
+        let mut limit = limit;
+        let mut deadline = limit.map(|limit| Instant::now() + limit);
+        let mut oops_seen = false;
         loop {
             match self.incoming.recv_timeout(POLL) {
                 Ok(Incoming::Reply(Reply::Output { stream, data }, _)) => listener.output(stream, &data),
@@ -272,6 +277,12 @@ impl Session {
                 Ok(Incoming::Closed) | Err(RecvTimeoutError::Disconnected) => return Err(self.ended()),
                 Err(RecvTimeoutError::Timeout) => {
                     self.cancel.check().map_err(Lost::Interrupted)?;
+                    // Whoever is asked may have died of it with a lock in hand, and never answer.
+                    if !oops_seen && self.watch.has_oopsed() {
+                        oops_seen = true;
+                        limit = Some(limit.map_or(AFTER_OOPS, |limit| limit.min(AFTER_OOPS)));
+                        deadline = limit.map(|limit| Instant::now() + limit);
+                    }
                     if self.child.try_wait().is_ok_and(|status| status.is_some()) {
                         return Err(self.ended());
                     }
@@ -336,12 +347,12 @@ fn create(path: &Path) -> Result<File> {
     File::create(path).context(|| format!("make {}", path.display()))
 }
 
-/// Starts QEMU in a process group of its own, so that it ends with its owner.
+/// Starts QEMU in a process group of its own. `setpriv` makes the kernel end it when the thread that started
+/// it ends, however that happens; it replaces itself by QEMU, so that the process is QEMU's.
 fn spawn(machine: &Machine, agent: OwnedFd, console: OwnedFd, errors: File) -> Result<Child> {
-    let (owner, arguments) = WITH_OWNER;
-    let mut command = Command::new(owner);
+    let mut command = Command::new("setpriv");
     command
-        .args(arguments)
+        .args(["--pdeathsig", "KILL", "--"])
         .arg(&machine.qemu)
         .args(machine.arguments(AGENT_FD, CONSOLE_FD))
         .stdin(Stdio::null())
@@ -353,7 +364,12 @@ fn spawn(machine: &Machine, agent: OwnedFd, console: OwnedFd, errors: File) -> R
             FdMapping { parent_fd: console, child_fd: CONSOLE_FD },
         ])
         .map_err(|_| Error::lab("QEMU's sockets collide"))?;
-    command.spawn().map_err(|error| not_started(machine.qemu.as_os_str(), error))
+    command.spawn().map_err(|cause| match cause.kind() {
+        io::ErrorKind::NotFound => {
+            Error::lab("setpriv is not installed").with_remedy("apt-get install util-linux")
+        }
+        _ => Error::lab("start QEMU through setpriv").with_source(cause),
+    })
 }
 
 fn keep_console(mut console: UnixStream, mut file: File, watch: &Watch) {

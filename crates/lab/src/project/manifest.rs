@@ -290,7 +290,7 @@ impl Problem {
                 (format!("unknown key `{key}`"), remedy)
             }
             None => (
-                message.to_owned(),
+                in_users_words(text, start, message),
                 "`vexlab init` in an empty folder writes an example with every key".to_owned(),
             ),
         };
@@ -316,6 +316,27 @@ impl Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}: {}", self.line, self.column, self.message.trim_end())
+    }
+}
+
+/// serde's message with the key that it is about, and with the names of TOML's types instead of Rust's.
+fn in_users_words(text: &str, offset: usize, message: &str) -> String {
+    let words = [
+        ("expected u16", "expected a whole number"),
+        ("expected f64", "expected a number"),
+        ("expected a sequence", "expected a list"),
+        ("expected a boolean", "expected true or false"),
+        ("expected struct Machine", "expected a table"),
+        ("expected struct Timeouts", "expected a table"),
+        ("expected struct Module", "expected a table"),
+        ("expected struct Rust", "expected a table"),
+    ];
+    let message =
+        words.iter().fold(message.to_owned(), |message, (rusts, users)| message.replace(rusts, users));
+    let line = text[..offset].rfind('\n').map_or(0, |newline| newline + 1);
+    match text[line..offset].split_once('=') {
+        Some((key, _)) if !key.trim().is_empty() => format!("`{}`: {message}", key.trim()),
+        _ => message,
     }
 }
 
@@ -394,11 +415,11 @@ mod tests {
     #[test]
     fn wrong_types_and_values_are_named_with_their_line() {
         insta::assert_snapshot!(problem("kernels = \"debian-6.1\"\n[module]\nname = \"m\"\n"), @r#"
-        1:11: invalid type: string "debian-6.1", expected a sequence
+        1:11: `kernels`: invalid type: string "debian-6.1", expected a list
         help: `vexlab init` in an empty folder writes an example with every key
         "#);
         insta::assert_snapshot!(problem(&format!("{GOOD}[machine]\nmemory = \"lots\"\n")), @r#"
-        5:10: `lots` is no size; write it like "256M" or "1G"
+        5:10: `memory`: `lots` is no size; write it like "256M" or "1G"
         help: `vexlab init` in an empty folder writes an example with every key
         "#);
         insta::assert_snapshot!(problem(&format!("{GOOD}[machine]\nprocessors = 0\n")), @r"
@@ -406,7 +427,7 @@ mod tests {
         help: give the machine 1 to 64 processors
         ");
         insta::assert_snapshot!(problem(&format!("{GOOD}[timeouts]\nload = -1\n")), @r"
-        5:8: a time-out is a number of seconds above 0, not -1
+        5:8: `load`: a time-out is a number of seconds above 0, not -1
         help: `vexlab init` in an empty folder writes an example with every key
         ");
         insta::assert_snapshot!(problem("kernels = []\n[module]\nname = \"m\"\n"), @r#"

@@ -99,6 +99,7 @@ impl Project {
 ///
 /// When the file is there already or can't be written.
 pub fn init(dir: &Path) -> Result<PathBuf> {
+    let dir = &dir.canonicalize().context(|| format!("enter {}", dir.display()))?;
     let path = dir.join(FILE);
     if path.exists() {
         return Err(Error::usage(format!("{} is there already", path.display()))

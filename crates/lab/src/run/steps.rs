@@ -46,6 +46,9 @@ pub(super) struct Run<'a> {
 /// A step's result: on, or to the end.
 type Step = Result<(), Trouble>;
 
+/// Why what needs the Rust side is skipped.
+const WITHOUT_RUST: &str = "the module was built without its Rust side";
+
 /// How many lines of a failed program's output are shown.
 const SHOWN_LINES: usize = 20;
 
@@ -144,7 +147,7 @@ impl<'a> Run<'a> {
         let log_start = self.session().log().len();
         let request = Request::Load { path, parameters: parameters.to_owned() };
         let what = format!("loading {}", file.file_name().unwrap_or_default().display());
-        match self.ask(&request, limit, &what, &mut Collect::default())? {
+        match self.ask_as("load", &what, &request, limit, &mut Collect::default())? {
             Reply::Done => Ok(()),
             // It is there already: one of those that the machine booted with.
             Reply::Failed { errno, .. } if parameters.is_empty() && errno == Errno::EXIST.raw_os_error() => {
@@ -165,8 +168,13 @@ impl<'a> Run<'a> {
 
     /// Has the module answer a challenge that only this build's Rust can answer.
     pub(super) fn prove(&mut self, module: &Module) -> Step {
-        let (Some(rust), Some(manifest)) = (&module.built.rust, &module.manifest.rust) else { return Ok(()) };
-        let Some(path) = &manifest.proof else { return Ok(()) };
+        let Some(path) = module.manifest.rust.as_ref().and_then(|rust| rust.proof.as_ref()) else {
+            return Ok(());
+        };
+        let Some(rust) = &module.built.rust else {
+            self.result("proof", Outcome::Skipped, None, vec![WITHOUT_RUST.to_owned()]);
+            return Ok(());
+        };
         let started = Instant::now();
         let challenge: [u8; 32] =
             crate::random_bytes().context(|| "read random bytes".to_owned()).map_err(|e| lab_trouble(&e))?;
@@ -178,7 +186,7 @@ impl<'a> Run<'a> {
         let input = challenge.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into_bytes();
         let mut answer = Collect::default();
         let request = Request::Ask { path: path.clone(), input };
-        let reply = self.ask(&request, self.timeouts.test, "the proof", &mut answer)?;
+        let reply = self.ask_as("proof", "the proof", &request, self.timeouts.test, &mut answer)?;
         let answer = String::from_utf8_lossy(&answer.0).trim().to_owned();
         let details = match reply {
             Reply::Done if answer == expected => Vec::new(),
@@ -199,8 +207,7 @@ impl<'a> Run<'a> {
         let first = self.results.len();
         for test in std::mem::take(&mut self.tests) {
             if test.needs_rust && module.built.rust.is_none() {
-                let reason = "the module was built without its Rust side".to_owned();
-                self.result(&test.name, Outcome::Skipped, None, vec![reason]);
+                self.result(&test.name, Outcome::Skipped, None, vec![WITHOUT_RUST.to_owned()]);
                 continue;
             }
             let limit = test.timeout.unwrap_or(self.timeouts.test);
@@ -218,7 +225,13 @@ impl<'a> Run<'a> {
     fn ktap(&mut self, name: &str, path: &str, limit: Duration) -> Step {
         let started = Instant::now();
         let mut text = Collect::default();
-        let reply = self.ask_in_test(name, &Request::Read { path: path.to_owned() }, limit, &mut text)?;
+        let reply = self.ask_as(
+            name,
+            &format!("the test {name}"),
+            &Request::Read { path: path.to_owned() },
+            limit,
+            &mut text,
+        )?;
         let failure = match reply {
             Reply::Done => None,
             Reply::Failed { action, errno } => Some(format!("{action} failed with {}", errno_text(errno))),
@@ -244,20 +257,23 @@ impl<'a> Run<'a> {
         let started = Instant::now();
         let process = Process { arguments: words.to_vec(), environment: Vec::new(), terminal: None };
         let mut output = Collect::default();
-        let (outcome, mut details) =
-            match self.ask_in_test(name, &Request::Run(process), limit, &mut output)? {
-                Reply::Exited(Exit::Status(0)) => (Outcome::Passed, Vec::new()),
-                Reply::Exited(Exit::Status(status)) => {
-                    (Outcome::Failed, vec![format!("exit status {status}")])
-                }
-                Reply::Exited(Exit::Signal(signal)) => {
-                    (Outcome::Failed, vec![format!("ended by signal {signal}")])
-                }
-                Reply::Failed { action, errno } => {
-                    (Outcome::Failed, vec![format!("{action} failed with {}", errno_text(errno))])
-                }
-                other => return Err(unexpected(name, &other)),
-            };
+        let (outcome, mut details) = match self.ask_as(
+            name,
+            &format!("the test {name}"),
+            &Request::Run(process),
+            limit,
+            &mut output,
+        )? {
+            Reply::Exited(Exit::Status(0)) => (Outcome::Passed, Vec::new()),
+            Reply::Exited(Exit::Status(status)) => (Outcome::Failed, vec![format!("exit status {status}")]),
+            Reply::Exited(Exit::Signal(signal)) => {
+                (Outcome::Failed, vec![format!("ended by signal {signal}")])
+            }
+            Reply::Failed { action, errno } => {
+                (Outcome::Failed, vec![format!("{action} failed with {}", errno_text(errno))])
+            }
+            other => return Err(unexpected(name, &other)),
+        };
         if outcome == Outcome::Failed {
             let text = String::from_utf8_lossy(&output.0);
             let lines: Vec<&str> = text.lines().collect();
@@ -294,7 +310,7 @@ impl<'a> Run<'a> {
         let started = Instant::now();
         let request = Request::Unload { name: module.kernel_name() };
         let limit = self.timeouts.unload;
-        match self.ask(&request, limit, "unloading", &mut Collect::default())? {
+        match self.ask_as("unload", "unloading", &request, limit, &mut Collect::default())? {
             Reply::Done => {}
             Reply::Failed { errno, .. } => {
                 let reason = format!("unloading {} failed with {}", module.name, errno_text(errno));
@@ -419,17 +435,21 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// As [`ask`](Self::ask), for a test, which has failed when no answer comes.
-    fn ask_in_test(
+    /// As [`ask`](Self::ask), on behalf of the result called `name`, which is a failure when no answer comes.
+    fn ask_as(
         &mut self,
         name: &str,
+        what: &str,
         request: &Request,
         limit: Duration,
         listener: &mut dyn Listener,
     ) -> Result<Reply, Trouble> {
-        self.ask(request, limit, &format!("the test {name}"), listener).inspect_err(|trouble| {
-            self.result(name, Outcome::Failed, None, trouble.reasons.clone());
-        })
+        let answer = self.ask(request, limit, what, listener);
+        if answer.is_err() {
+            // Why is said once, with the verdict.
+            self.result(name, Outcome::Failed, None, Vec::new());
+        }
+        answer
     }
 
     /// What it means that the conversation ended early.
