@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::Lab;
-use crate::error::Result;
+use crate::error::{Context, Result};
 use crate::host::kernel_release;
 use crate::machine::{Accelerator, Machine};
 use crate::session::{Lost, Session};
@@ -53,19 +53,32 @@ impl Finding {
 pub fn find(lab: &Lab, machine: &Machine) -> Result<Finding> {
     // Who may open the device can change at any time, and costs nothing to see.
     if let Some(reason) = closed_device() {
-        return Ok(Finding::unusable(reason));
+        let finding = Finding::unusable(reason);
+        let known = remembered(lab, DEVICE_FINDING).is_some_and(|known| known == finding);
+        return if known { Ok(finding) } else { remember(lab, DEVICE_FINDING, finding) };
     }
     let relative = format!("accel/{}.json", key(&machine.qemu));
-    let remembered =
-        fs::read(lab.cache.path(&relative)).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    if let Some(finding) = remembered {
-        return Ok(finding);
+    match remembered(lab, &relative) {
+        Some(finding) => Ok(finding),
+        None => remember(lab, &relative, try_kvm(lab, machine)?),
     }
-    let finding = try_kvm(lab, machine)?;
+}
+
+/// Where it is kept that the device itself can't be opened, and why.
+const DEVICE_FINDING: &str = "accel/device.json";
+
+fn remembered(lab: &Lab, relative: &str) -> Option<Finding> {
+    let bytes = fs::read(lab.cache.path(relative)).ok()?;
+    serde_json::from_slice(&bytes).ok()
+}
+
+/// Tells a new finding, and keeps it.
+fn remember(lab: &Lab, relative: &str, finding: Finding) -> Result<Finding> {
     if let Some(reason) = &finding.unusable {
         lab.note(&format!("KVM can't be used, so machines are emulated: {reason}"));
     }
-    lab.cache.write(&relative, &serde_json::to_vec(&finding).unwrap_or_default())?;
+    let bytes = serde_json::to_vec(&finding).context(|| "write the finding on KVM".to_owned())?;
+    lab.cache.write(relative, &bytes)?;
     Ok(finding)
 }
 

@@ -145,6 +145,9 @@ fn file(places: &[&str], package: &'static str, purpose: &str) -> State {
 }
 
 fn rust_src(lab: &Lab) -> Result<State> {
+    if process::find("rustc").is_none() {
+        return Ok(State::Without("it goes with the compiler, which is not here".to_owned()));
+    }
     let dir = env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
     Ok(match toolchain::find(lab, &dir) {
         Ok(toolchain) => State::Good(format!("{} in {}", toolchain.version, toolchain.sysroot.display())),
