@@ -210,7 +210,7 @@ fn no_qemu(context: &Context) {
 }
 
 /// A `PATH` in which another program comes before the emulator.
-fn path_with_fake_qemu(context: &Context, script: &str) -> String {
+pub(crate) fn path_with_fake_qemu(context: &Context, script: &str) -> String {
     let programs = context.dir().join("fake");
     fs::create_dir(&programs).expect("a folder for programs");
     executable(&programs.join("qemu-system-x86_64"), script);
@@ -252,7 +252,7 @@ fn qemu_that_says_nothing(context: &Context) {
     the machine said nothing for 1 s; it was ended and is booted once more
     error: the machine did not boot: it said nothing
       cause: no answer within 1 s
-      help: try `--accel tcg`; on a very slow machine, raise `boot` under [timeouts]
+      help: on a very slow machine, raise `boot` under [timeouts] in vexlab.toml
     ");
     let calls = fs::read_to_string(calls).expect("it was called").lines().count();
     assert_eq!(calls, 2, "it is tried once more, and not again");

@@ -8,6 +8,8 @@
 //! kernels are fetched once. Tests that need an empty cache make one.
 #![forbid(unsafe_code)]
 
+/// KVM, tried and remembered.
+mod accelerator;
 /// A call of the program: started, fed, signalled, waited for, and never left behind.
 mod call;
 /// The folders of `tests/modules`: a module and the verdict expected of it.
@@ -41,6 +43,7 @@ fn main() {
     let arguments = Arguments::from_args();
     let mut trials = cases::trials();
     for tests in [
+        accelerator::tests(),
         command_line::tests(),
         interrupts::tests(),
         kernels::tests(),

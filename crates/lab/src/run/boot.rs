@@ -138,7 +138,10 @@ fn not_booted(machine: &Machine, session: &Session, lost: &Lost, dir: &Path) -> 
         }
         _ if tail.is_empty() => Error::lab("the machine did not boot: it said nothing")
             .with_source(lost.to_string())
-            .with_remedy("try `--accel tcg`; on a very slow machine, raise `boot` under [timeouts]"),
+            .with_remedy(match machine.accelerator {
+                Accelerator::Kvm => "try `--accel tcg`",
+                Accelerator::Tcg => "on a very slow machine, raise `boot` under [timeouts] in vexlab.toml",
+            }),
         _ => Error::lab("the machine did not boot")
             .with_source(format!("{lost}; its last words were:\n{tail}"))
             .with_remedy(format!("the whole console is in {}", console.display())),
