@@ -28,7 +28,7 @@ pub fn exports(bytes: &[u8]) -> Result<Vec<String>, ReadError> {
             continue;
         }
         let malformed = |source| ReadError::Object { name: member_name.clone(), source };
-        let object = object::File::parse(member.data(bytes).map_err(malformed)?).map_err(malformed)?;
+        let object = crate::x86_64(member.data(bytes).map_err(malformed)?, &member_name)?;
         for symbol in object.symbols() {
             let is_function =
                 symbol.kind() == SymbolKind::Text && symbol.is_definition() && symbol.is_global();

@@ -84,12 +84,7 @@ impl Finding {
 ///
 /// When the bytes are no x86-64 ELF object.
 pub fn check(bytes: &[u8], functions: &[String]) -> Result<Vec<Finding>, ReadError> {
-    let name = || "the module".to_owned();
-    let object = object::File::parse(bytes).map_err(|source| ReadError::Object { name: name(), source })?;
-    if object.architecture() != object::Architecture::X86_64 {
-        let architecture = format!("{:?}", object.architecture());
-        return Err(ReadError::Architecture { name: name(), architecture });
-    }
+    let object = crate::x86_64(bytes, "the module")?;
     let mut findings = Vec::new();
     for section in object.sections() {
         let SectionFlags::Elf { sh_flags, .. } = section.flags() else { continue };
@@ -131,14 +126,23 @@ fn is_got(kind: u32) -> bool {
 }
 
 /// The psABI's name of a relocation type that objects for user space have.
-fn relocation_name(kind: u32) -> &'static str {
+pub(crate) fn relocation_name(kind: u32) -> &'static str {
     match kind {
         3 => "R_X86_64_GOT32",
         9 => "R_X86_64_GOTPCREL",
         19 => "R_X86_64_TLSGD",
         20 => "R_X86_64_TLSLD",
+        21 => "R_X86_64_DTPOFF32",
         22 => "R_X86_64_GOTTPOFF",
+        23 => "R_X86_64_TPOFF32",
+        25 => "R_X86_64_GOTOFF64",
         26 => "R_X86_64_GOTPC32",
+        27 => "R_X86_64_GOT64",
+        28 => "R_X86_64_GOTPCREL64",
+        29 => "R_X86_64_GOTPC64",
+        31 => "R_X86_64_PLTOFF64",
+        34 => "R_X86_64_GOTPC32_TLSDESC",
+        35 => "R_X86_64_TLSDESC_CALL",
         41 => "R_X86_64_GOTPCRELX",
         42 => "R_X86_64_REX_GOTPCRELX",
         _ => "unknown to the loader",

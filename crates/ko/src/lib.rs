@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Relocatable objects: what an archive exports, and what a kernel would refuse in a module.
+//! Relocatable objects: what an archive exports, what in an object can be made fit for a kernel, and what a
+//! kernel would refuse in a module.
 //!
-//! Bytes in, findings out: nothing here opens a file, starts a program, or knows of machines.
+//! Bytes in, findings (or better bytes) out: nothing here opens a file, starts a program, or knows of machines.
 #![forbid(unsafe_code)]
 
 mod archive;
 mod check;
+mod relax;
 
 pub use archive::{exports, undefined};
 pub use check::{Finding, check};
+pub use relax::{GotUse, Reason, Relaxed, relax};
 
+use object::Object;
 use thiserror::Error;
 
 /// Why bytes can't be read as what they are said to be.
@@ -35,4 +39,21 @@ pub enum ReadError {
         /// What it is for.
         architecture: String,
     },
+    /// The file is no longer an object: a program, or a shared library.
+    #[error("{name} is linked already: a program or a shared library, not an object")]
+    Linked {
+        /// What was to be read.
+        name: String,
+    },
+}
+
+/// Reads an object, which has to be for x86-64.
+fn x86_64<'a>(bytes: &'a [u8], name: &str) -> Result<object::File<'a>, ReadError> {
+    let object =
+        object::File::parse(bytes).map_err(|source| ReadError::Object { name: name.to_owned(), source })?;
+    if object.architecture() != object::Architecture::X86_64 {
+        let architecture = format!("{:?}", object.architecture());
+        return Err(ReadError::Architecture { name: name.to_owned(), architecture });
+    }
+    Ok(object)
 }
