@@ -28,6 +28,10 @@ pub(crate) enum Command {
     Kernel(Kernel),
     /// Build the module, without starting a machine
     Build(BuildArgs),
+    /// Link a Rust static library into one object that a module can have in it
+    ///
+    /// The object holds the exported functions and what they reach, and nothing that a kernel would refuse.
+    Link(LinkArgs),
     /// Build the module, load it in a fresh machine, test it, unload it, and say the verdict
     Test(RunArgs),
     /// Run a command in a fresh machine with the module loaded
@@ -85,6 +89,25 @@ pub(crate) struct BuildArgs {
 
     #[command(flatten)]
     pub(crate) how: How,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LinkArgs {
+    /// The static library, libNAME.a
+    #[arg(value_name = "ARCHIVE")]
+    pub(crate) archive: PathBuf,
+
+    /// A function that C calls; without any, all that the library has for C
+    #[arg(short, long, value_name = "SYMBOL", num_args = 1..)]
+    pub(crate) export: Vec<String>,
+
+    /// The object to write
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+
+    /// The kernel whose objtool is to look at the object: a name, `host`, or the path of a build tree
+    #[arg(short, long, value_name = "KERNEL")]
+    pub(crate) kernel: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -3,21 +3,31 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::fingerprint::{Fingerprint, Stamp};
 use super::rust::Library;
-use super::{Build, objtool_arguments};
-use crate::error::{Context, Error, Result};
+use super::{Build, Transcript, objtool_arguments};
+use crate::Lab;
+use crate::cache::write_atomically;
+use crate::error::{Context, Error, Kind, Result, nearest};
+use crate::kernel::Kernel;
 use crate::process::Program;
 
-/// A linked object.
-pub(super) struct Object {
+/// A linked object. Holding one proves that nothing in it goes through a global offset table.
+#[derive(Debug, Clone)]
+pub struct Object {
     /// Where it is.
-    pub(super) path: PathBuf,
+    pub path: PathBuf,
     /// The functions in it that C may call.
-    pub(super) exports: Vec<String>,
+    pub exports: Vec<String>,
+    /// How many uses of a global offset table were made direct; 0 when it was made before.
+    pub relaxed: usize,
 }
+
+/// How long one of the link's tools may take where no project says.
+const LIMIT: Duration = Duration::from_secs(300);
 
 /// Functions of C's library that compilers call by themselves. The kernel has its own of each; the ones in
 /// Rust's `compiler_builtins` are to stay out.
@@ -31,64 +41,173 @@ const SCRIPT: &str = "SECTIONS {
 	.data.rel.ro 0 : { *(.data.rel.ro .data.rel.ro.*) }
 	.data 0 : { *(.data .data.*) }
 	.bss 0 : { *(.bss .bss.* COMMON) }
-	/DISCARD/ : { *(.llvmbc .llvmcmd .comment .note.GNU-stack .note.gnu.property .eh_frame) }
+	/DISCARD/ : {
+		*(.llvmbc .llvmcmd .llvm_addrsig .llvm.*)
+		*(.eh_frame .gcc_except_table .gcc_except_table.*)
+		*(.comment .note.GNU-stack .note.gnu.property)
+	}
 }
 ";
+
+/// Links an archive's functions and what they reach into one object, as [`build`](super::build) does it.
+/// Without `exports` those are all that it has for C. With a kernel, that kernel's objtool looks at the
+/// object where Kbuild would not.
+///
+/// # Errors
+///
+/// [`Kind::Usage`] when `archive` is no static library for x86-64, or has no function of one of these names;
+/// [`Kind::Check`] when something in the object can only work through a global offset table;
+/// [`Kind::Build`] with the linker's own words when it fails; [`Kind::Lab`] when a tool is missing.
+pub fn link(
+    lab: &Lab,
+    archive: &Path,
+    exports: &[String],
+    kernel: Option<&Kernel>,
+    output: &Path,
+) -> Result<Object> {
+    let unreadable = |error| {
+        Error::usage(format!("{} can't be linked", archive.display())).with_source(error).with_remedy(
+            "give it a static library for x86-64: crate-type = [\"staticlib\"], --target x86_64-unknown-none",
+        )
+    };
+    let bytes = fs::read(archive)
+        .map_err(|error| Error::usage(format!("{} can't be read", archive.display())).with_source(error))?;
+    let known = ko::exports(&bytes).map_err(unreadable)?;
+    for name in exports {
+        if !known.contains(name) {
+            return Err(unknown_export(archive, name, &known));
+        }
+    }
+    let exports = if exports.is_empty() { known } else { exports.to_vec() };
+    if exports.is_empty() {
+        return Err(no_export(&archive.display().to_string()));
+    }
+    let scratch = lab.cache.staging()?;
+    let link = Link { lab, archive, exports: &exports, kernel, limit: LIMIT, dir: scratch.path() };
+    let (made, relaxed) = link.run()?;
+    let bytes = fs::read(&made).context(|| format!("read {}", made.display()))?;
+    write_atomically(output, &bytes)?;
+    Ok(Object { path: output.to_owned(), exports, relaxed })
+}
+
+fn unknown_export(archive: &Path, name: &str, known: &[String]) -> Error {
+    let error = Error::usage(format!("{} has no function `{name}` for C", archive.display()));
+    let known: Vec<&str> = known.iter().map(String::as_str).collect();
+    match nearest(name, known.iter().copied()) {
+        Some(meant) => error.with_remedy(format!("did you mean `{meant}`? it has {}", known.join(", "))),
+        None if known.is_empty() => no_export(&archive.display().to_string()),
+        None => error.with_remedy(format!("it has {}", known.join(", "))),
+    }
+}
+
+fn no_export(what: &str) -> Error {
+    Error::usage(format!("{what} exports no function"))
+        .with_remedy("mark what C calls with #[unsafe(no_mangle)] pub extern \"C\"")
+}
 
 /// Links the library's exports and what they reach.
 pub(super) fn object(build: &Build<'_>, library: &Library) -> Result<Object> {
     let dir = build.dir.join("rust");
-    let (object, list) = (dir.join("linked.o"), dir.join("exports"));
+    let (path, list) = (dir.join(LINKED), dir.join(EXPORTS));
     let mut fingerprint = Fingerprint::default();
     fingerprint.text(&library.fingerprint).file(&library.archive).text(SCRIPT);
     let stamp = Stamp::new(dir.join("link-stamp"), fingerprint);
-    if stamp.is_fresh(&[&object, &list]) {
+    if stamp.is_fresh(&[&path, &list]) {
         let exports = fs::read_to_string(&list).context(|| format!("read {}", list.display()))?;
-        return Ok(Object { path: object, exports: exports.lines().map(str::to_owned).collect() });
+        return Ok(Object { path, exports: exports.lines().map(str::to_owned).collect(), relaxed: 0 });
     }
     stamp.clear();
 
-    let bytes = fs::read(&library.archive).context(|| format!("read {}", library.archive.display()))?;
-    let exports = ko::exports(&bytes).context(|| format!("read {}", library.archive.display()))?;
+    let archive = library.archive.as_path();
+    let bytes = fs::read(archive).context(|| format!("read {}", archive.display()))?;
+    let exports = ko::exports(&bytes).context(|| format!("read {}", archive.display()))?;
     if exports.is_empty() {
-        return Err(Error::usage(format!(
-            "the crate in {} exports no function",
-            library.crate_dir.display()
-        ))
-        .with_remedy("mark what C calls with #[unsafe(no_mangle)] pub extern \"C\""));
+        return Err(no_export(&format!("the crate in {}", library.crate_dir.display())));
     }
-    fs::write(&list, exports.iter().flat_map(|name| [name.as_str(), "\n"]).collect::<String>())
-        .context(|| format!("write {}", list.display()))?;
-
-    let (script, joined) = (dir.join("link.ld"), dir.join("joined.o"));
-    fs::write(&script, SCRIPT).context(|| format!("write {}", script.display()))?;
-    // `-u` pulls a function's archive member in and makes it a root; what no root reaches is dropped.
-    // `--wrap` gives what the kernel has another name, so that no archive member is pulled in for it.
-    let mut link: Vec<OsString> = ["-r", "--gc-sections", "-T"].map(Into::into).to_vec();
-    link.extend([script.into(), "-o".into(), joined.clone().into()]);
-    link.extend(exports.iter().flat_map(|name| ["-u".into(), name.into()]));
-    link.extend(KERNELS_OWN.map(|name| format!("--wrap={name}").into()));
-    link.push(library.archive.clone().into());
-    tool(build, Program::new("ld").args(link).from_package("binutils"))?;
-
-    let mut rename: Vec<OsString> = vec![joined.into(), object.clone().into()];
-    rename.push(format!("--keep-global-symbols={}", list.display()).into());
-    rename.extend(KERNELS_OWN.map(|name| format!("--redefine-sym=__wrap_{name}={name}").into()));
-    tool(build, Program::new("objcopy").args(rename).from_package("binutils"))?;
-
-    if let Some(arguments) = objtool_arguments(build.kernel.config()) {
-        let objtool = build.kernel.build_dir().join("tools/objtool/objtool");
-        tool(build, Program::new(objtool).args(arguments).args([&object]))?;
-    }
+    let (lab, kernel, limit) = (build.lab, Some(build.kernel), build.limit());
+    let (path, relaxed) = Link { lab, archive, exports: &exports, kernel, limit, dir: &dir }.run()?;
     stamp.store()?;
-    Ok(Object { path: object, exports })
+    Ok(Object { path, exports, relaxed })
 }
 
-fn tool(build: &Build<'_>, program: Program) -> Result<()> {
-    let finished = program.merged().limit(build.limit()).run(&build.lab.cancel)?;
-    if !finished.status.success() {
-        return Err(build.failed("the link of the Rust object", finished.output));
+/// The link's files in its folder: the object, and the names that stay global.
+const LINKED: &str = "linked.o";
+const EXPORTS: &str = "exports";
+
+/// One link.
+struct Link<'a> {
+    lab: &'a Lab,
+    archive: &'a Path,
+    /// The functions that are kept, with what they reach; they alone are global afterwards.
+    exports: &'a [String],
+    kernel: Option<&'a Kernel>,
+    limit: Duration,
+    /// Where its files go.
+    dir: &'a Path,
+}
+
+impl Link<'_> {
+    /// Gives the object, and how many uses of a global offset table were made direct in it.
+    fn run(&self) -> Result<(PathBuf, usize)> {
+        let (object, list) = (self.dir.join(LINKED), self.dir.join(EXPORTS));
+        let (script, joined) = (self.dir.join("link.ld"), self.dir.join("joined.o"));
+        let names: String = self.exports.iter().flat_map(|name| [name.as_str(), "\n"]).collect();
+        fs::write(&list, names).context(|| format!("write {}", list.display()))?;
+        fs::write(&script, SCRIPT).context(|| format!("write {}", script.display()))?;
+
+        // `-u` pulls a function's archive member in and makes it a root; what no root reaches is dropped.
+        // `--wrap` gives what the kernel has another name, so that no archive member is pulled in for it.
+        let mut link: Vec<OsString> = ["-r", "--gc-sections", "-T"].map(Into::into).to_vec();
+        link.extend([script.into(), "-o".into(), joined.clone().into()]);
+        link.extend(self.exports.iter().flat_map(|name| ["-u".into(), name.into()]));
+        link.extend(KERNELS_OWN.map(|name| format!("--wrap={name}").into()));
+        link.push(self.archive.into());
+        self.tool(Program::new("ld").args(link).from_package("binutils"))?;
+
+        let mut rename: Vec<OsString> = vec![joined.into(), object.clone().into()];
+        rename.push(format!("--keep-global-symbols={}", list.display()).into());
+        rename.extend(KERNELS_OWN.map(|name| format!("--redefine-sym=__wrap_{name}={name}").into()));
+        self.tool(Program::new("objcopy").args(rename).from_package("binutils"))?;
+
+        // Before objtool, which notes where the calls and jumps are.
+        let relaxed = self.relax(&object)?;
+        if let Some(kernel) = self.kernel
+            && let Some(arguments) = objtool_arguments(kernel.config())
+        {
+            let objtool = kernel.build_dir().join("tools/objtool/objtool");
+            self.tool(Program::new(objtool).args(arguments).args([&object]))?;
+        }
+        Ok((object, relaxed))
     }
-    build.warn(&finished.output);
-    Ok(())
+
+    /// Makes direct what goes through a global offset table.
+    fn relax(&self, object: &Path) -> Result<usize> {
+        let reading = || format!("read {}", object.display());
+        let bytes = fs::read(object).context(reading)?;
+        let relaxed = ko::relax(&bytes).context(reading)?;
+        if let Some(first) = relaxed.kept.first() {
+            let name = self.archive.file_name().unwrap_or_default().display();
+            let mut message = format!("{name} is refused: {first}");
+            if relaxed.kept.len() > 1 {
+                message.push_str(&format!("; and {} findings more", relaxed.kept.len() - 1));
+            }
+            return Err(Error::new(Kind::Check, message).with_remedy(first.remedy()));
+        }
+        if relaxed.rewritten > 0 {
+            fs::write(object, relaxed.bytes).context(|| format!("write {}", object.display()))?;
+        }
+        Ok(relaxed.rewritten)
+    }
+
+    fn tool(&self, program: Program) -> Result<()> {
+        let finished = program.merged().limit(self.limit).run(&self.lab.cancel)?;
+        if !finished.status.success() {
+            let message = format!("the link of {} failed", self.archive.display());
+            return Err(Error::new(Kind::Build, message).with_source(Transcript(finished.output)));
+        }
+        if !finished.output.trim().is_empty() {
+            self.lab.note(finished.output.trim_end());
+        }
+        Ok(())
+    }
 }

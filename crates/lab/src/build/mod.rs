@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 pub use flags::{TARGET, objtool_arguments, rust_flags};
+pub use link::{Object, link};
 
 use crate::Lab;
 use crate::cache::make_dir;

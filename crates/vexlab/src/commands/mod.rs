@@ -25,6 +25,7 @@ pub(crate) fn dispatch(lab: &Lab, cli: &Cli) -> Result<u8> {
         Command::Doctor => doctor::doctor(lab),
         Command::Kernel(command) => kernel::kernel(lab, command).map(|()| 0),
         Command::Build(arguments) => module::build(lab, &cli.project, arguments).map(|()| 0),
+        Command::Link(arguments) => module::link(lab, arguments).map(|()| 0),
         Command::Test(arguments) => module::test(lab, &cli.project, arguments),
         Command::Run(arguments) => machine::run(lab, &cli.project, arguments),
         Command::Shell(arguments) => machine::shell(lab, &cli.project, arguments),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! `vexlab build` and `vexlab test`.
+//! `vexlab build`, `vexlab link` and `vexlab test`.
 
 use std::path::Path;
 
@@ -7,10 +7,10 @@ use lab::Lab;
 use lab::error::{Error, Kind, Result};
 use lab::project::Project;
 use lab::verdict::Class;
-use lab::{build, run};
+use lab::{build, kernel, run};
 
 use super::kernels;
-use crate::cli::{BuildArgs, RunArgs};
+use crate::cli::{BuildArgs, LinkArgs, RunArgs};
 use crate::output;
 
 /// Builds the project's module for each kernel.
@@ -22,6 +22,21 @@ pub(crate) fn build(lab: &Lab, dir: &Path, arguments: &BuildArgs) -> Result<()> 
         let time = (built.build_time + built.link_time).as_secs_f64();
         output::print(format!("{} for {} ({time:.2} s)", built.module.display(), kernel.name()));
     }
+    Ok(())
+}
+
+/// Links a static library into an object.
+pub(crate) fn link(lab: &Lab, arguments: &LinkArgs) -> Result<()> {
+    let kernel = arguments.kernel.as_deref().map(|name| kernel::resolve(lab, name)).transpose()?;
+    let LinkArgs { archive, export, output, .. } = arguments;
+    let object = build::link(lab, archive, export, kernel.as_ref(), output)?;
+    let (functions, relaxed) = (object.exports.len(), object.relaxed);
+    let uses = if relaxed == 1 { "use" } else { "uses" };
+    let functions = if functions == 1 { "1 function".to_owned() } else { format!("{functions} functions") };
+    crate::output::print(format!(
+        "{}: {functions} for C; {relaxed} {uses} of a global offset table made direct",
+        object.path.display()
+    ));
     Ok(())
 }
 
