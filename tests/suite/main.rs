@@ -22,6 +22,8 @@ mod harness;
 mod interrupts;
 /// Kernels that are not from packages.
 mod kernels;
+/// Static libraries as objects for a module.
+mod link;
 /// A mirror of the archive that can be made to lie.
 mod mirror;
 /// Kernels from packages: fetched once, whole or not at all.
@@ -47,6 +49,7 @@ fn main() {
         command_line::tests(),
         interrupts::tests(),
         kernels::tests(),
+        link::tests(),
         packages::tests(),
         rebuild::tests(),
         run::tests(),

@@ -166,6 +166,9 @@ impl Link<'_> {
 
         let mut rename: Vec<OsString> = vec![joined.into(), object.clone().into()];
         rename.push(format!("--keep-global-symbols={}", list.display()).into());
+        // Assemblers name the table wherever they ask for it. What needs more of it than a slot is kept,
+        // and refused below.
+        rename.push("--strip-unneeded-symbol=_GLOBAL_OFFSET_TABLE_".into());
         rename.extend(KERNELS_OWN.map(|name| format!("--redefine-sym=__wrap_{name}={name}").into()));
         self.tool(Program::new("objcopy").args(rename).from_package("binutils"))?;
 
