@@ -7,6 +7,7 @@
 
 mod archive;
 mod check;
+mod lines;
 mod relax;
 
 pub use archive::{exports, undefined};

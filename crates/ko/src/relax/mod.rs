@@ -19,6 +19,7 @@ use rustc_demangle::demangle;
 
 use crate::ReadError;
 use crate::check::relocation_name;
+use crate::lines::source_lines;
 use instruction::{AT_END, Walk, make_direct};
 
 type Header = FileHeader64<LittleEndian>;
@@ -53,6 +54,8 @@ pub struct GotUse {
     pub kind: u32,
     /// Why it can't be.
     pub reason: Reason,
+    /// The source line, `file:line`, where the object's debug information has it.
+    pub line: Option<String>,
 }
 
 /// Why a use of the table can't be made direct.
@@ -90,9 +93,10 @@ impl fmt::Display for Reason {
 
 impl fmt::Display for GotUse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { symbol, section, offset, kind, reason } = self;
+        let Self { symbol, section, offset, kind, reason, line } = self;
         let (name, symbol) = (relocation_name(*kind), demangle(symbol));
-        write!(f, "{section}+{offset:#x}: relocation type {kind} ({name}) against `{symbol:#}`: {reason}")
+        write!(f, "{section}+{offset:#x}: relocation type {kind} ({name}) against `{symbol:#}`: {reason}")?;
+        line.as_ref().map_or(Ok(()), |line| write!(f, " ({line})"))
     }
 }
 
@@ -136,7 +140,20 @@ pub fn relax(bytes: &[u8]) -> Result<Relaxed, ReadError> {
     for section in object.sections.iter() {
         object.relax_section(section, &mut relaxed).map_err(malformed)?;
     }
+    add_lines(bytes, &mut relaxed.kept);
     Ok(relaxed)
+}
+
+/// Says of what is kept where it comes from. In data there are no lines.
+fn add_lines(bytes: &[u8], kept: &mut [GotUse]) {
+    let mut in_code: Vec<&mut GotUse> = kept.iter_mut().filter(|one| one.reason != Reason::Data).collect();
+    if in_code.is_empty() {
+        return;
+    }
+    let offsets: Vec<u64> = in_code.iter().map(|one| one.offset).collect();
+    for (one, line) in in_code.iter_mut().zip(source_lines(bytes, &offsets)) {
+        one.line = line;
+    }
 }
 
 /// An object that is read.
@@ -199,6 +216,7 @@ impl<'a> Object<'a> {
                     offset: one.offset,
                     kind: one.kind.0,
                     reason,
+                    line: None,
                 }),
             }
         }

@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::sync::LazyLock;
 
 use iced_x86::{Decoder, DecoderOptions, OpKind};
 use proptest::prelude::*;
@@ -159,6 +160,16 @@ fn bytes_that_only_look_like_an_instruction_are_kept() {
     assert_eq!(relax(&assemble(found, false)).unwrap().rewritten, 1);
 }
 
+/// A use that is kept, in an object with debug information.
+const WITH_LINES: &str = r#"
+	.file "a.rs"
+	.text
+	.file 1 "src/a.rs"
+	.loc 1 17
+	nop
+	cmpq %rax, foo@GOTPCREL(%rip)
+"#;
+
 #[test]
 fn a_use_that_is_kept_is_named_with_its_place() {
     let source = ".text\nnop\ncmpq %rax, _RNvCs1_4core3foo@GOTPCREL(%rip)";
@@ -169,6 +180,9 @@ fn a_use_that_is_kept_is_named_with_its_place() {
          does without"
     );
     assert!(kept[0].remedy().contains("-Crelro-level=off"));
+
+    let text = relax(&assemble(WITH_LINES, false)).unwrap().kept[0].to_string();
+    assert!(text.contains("does without (/") && text.ends_with("/src/a.rs:17)"), "{text}");
 }
 
 #[test]
@@ -218,9 +232,11 @@ proptest! {
         damage in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..12),
         len in any::<prop::sample::Index>(),
         truncated: bool,
+        lines: bool,
     ) {
-        static OBJECT: std::sync::LazyLock<Vec<u8>> = std::sync::LazyLock::new(|| assemble(FORMS, false));
-        let mut bytes = OBJECT.clone();
+        static OBJECTS: LazyLock<[Vec<u8>; 2]> =
+            LazyLock::new(|| [FORMS, WITH_LINES].map(|source| assemble(source, false)));
+        let mut bytes = OBJECTS[usize::from(lines)].clone();
         for (place, byte) in damage {
             let place = place.index(bytes.len());
             bytes[place] = byte;
