@@ -10,6 +10,7 @@ use lab::cancel::Cancel;
 use lab::event::Silent;
 use libtest_mimic::Trial;
 
+use crate::call::Ended;
 use crate::harness::{Context, KERNEL, USUAL, copy, machine, plain, root};
 
 const LIMIT: Duration = Duration::from_secs(300);
@@ -22,6 +23,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         plain("link::not_a_static_library", USUAL, not_a_static_library),
         plain("link::of_another_machine", USUAL, of_another_machine),
         plain("link::cannot_be_relaxed", USUAL, cannot_be_relaxed),
+        machine("link::the_case_has_uses_to_relax", USUAL, the_case_has_uses_to_relax),
         machine("link::compiled_without_the_flags", LIMIT, compiled_without_the_flags),
     ]
 }
@@ -195,6 +197,33 @@ fn cannot_be_relaxed(context: &Context) {
     assert!(!context.dir().join("rust.o").exists());
 }
 
+fn linked(context: &Context, library: &Path, output: &Path, arguments: &[&str]) -> Ended {
+    let call = context.vexlab(["link"]).arg(library).arg("-o").arg(output).args(arguments);
+    let ended = call.run();
+    assert_eq!(ended.status, 0, "{ended}");
+    ended
+}
+
+/// How many uses of a table the link says that it made direct.
+fn made_direct(ended: &Ended) -> usize {
+    let (_, rest) = ended.stdout.split_once("for C; ").expect("it says what it did");
+    rest.split(' ').next().and_then(|number| number.parse().ok()).expect("a number")
+}
+
+/// The archive of the case `got_relaxed` is what the case is about: every form is in it, and none is left.
+fn the_case_has_uses_to_relax(context: &Context) {
+    let dir = context.case("got_relaxed");
+    let ended = context.vexlab(["build"]).dir(&dir).run();
+    assert_eq!(ended.status, 0, "{ended}");
+    let built = dir.join("target/vexlab").join(KERNEL).join("rust");
+    let archive = built.join("libgot_relaxed.a");
+    let output = context.dir().join("rust.o");
+    assert_eq!(made_direct(&linked(context, &archive, &output, &[])), 17);
+    assert!(!shown(context, "readelf", "-rW").contains("GOT"));
+    let of_build = fs::read(built.join("linked.o")).expect("the build has linked");
+    assert_eq!(ko::relax(&of_build).expect("an object").rewritten, 0, "the build relaxes as well");
+}
+
 /// This repository's own crate, compiled with none of the flags that keep code from going through a table, as a
 /// stable compiler with its prebuilt `core` would have it: linked, it loads, and computes.
 fn compiled_without_the_flags(context: &Context) {
@@ -216,12 +245,8 @@ fn compiled_without_the_flags(context: &Context) {
 
     let library = target.join("x86_64-unknown-none/release/libvexfs_glue.a");
     let output = module.join("linked.o");
-    let ended =
-        context.vexlab(["link".as_ref(), library.as_os_str(), "-o".as_ref(), output.as_os_str()]).run();
-    assert_eq!(ended.status, 0, "{ended}");
-    let (_, rest) = ended.stdout.split_once("functions for C; ").expect("it says what it did");
-    let count: usize = rest.split(' ').next().and_then(|number| number.parse().ok()).expect("a number");
-    assert!(count > 100, "{ended}");
+    let ended = linked(context, &library, &output, &["--kernel", KERNEL]);
+    assert!(made_direct(&ended) > 100, "{ended}");
 
     // The build of the crate is not vexlab's here: to Kbuild the object is one more file.
     fs::remove_dir_all(module.join("glue")).expect("it was copied");
