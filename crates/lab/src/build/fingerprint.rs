@@ -48,7 +48,11 @@ pub(super) struct Stamp {
 }
 
 impl Stamp {
-    pub(super) fn new(path: PathBuf, fingerprint: Fingerprint) -> Self {
+    pub(super) fn new(path: PathBuf, mut fingerprint: Fingerprint) -> Self {
+        // Another vexlab may make something else of the same.
+        if let Ok(program) = std::env::current_exe() {
+            fingerprint.file(&program);
+        }
         Self { path, fingerprint: fingerprint.finish() }
     }
 
