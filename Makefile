@@ -28,6 +28,7 @@ bench: build
 ## docs: the pages that are made from the program
 docs: build
 	$(VEXLAB) doc exit-codes > docs/exit-codes.md
+	$(VEXLAB) doc rules > docs/rules.md
 
 build: prerequisites
 	$(CARGO) build --release --locked -p vexlab

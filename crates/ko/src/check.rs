@@ -1,219 +1,322 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! What a kernel would refuse in a module, found before a machine is started.
+//! What a kernel's loader says to a module, found without it: the checks of `load_module` in
+//! `kernel/module/main.c`, in its order.
 
-use std::collections::BTreeSet;
-use std::fmt;
+use std::collections::HashMap;
 
-use object::elf;
-use object::{Object, ObjectSection, ObjectSymbol, RelocationFlags, RelocationTarget, SectionFlags};
 use rustc_demangle::demangle;
 
-use crate::ReadError;
+use crate::finding::{Errno, Finding, Report};
+use crate::image::{Bytes, Image, THIS_MODULE};
+use crate::kernel::{Kernel, Loader};
+use crate::relocations;
+use crate::rules::Id;
+use crate::symbols;
 
-/// Something that is wrong with a module.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Finding {
-    /// A relocation of a type that the kernel's loader does not take.
-    RelocationType {
-        /// The section that it applies to.
-        section: String,
-        /// Where in the section, in bytes.
-        offset: u64,
-        /// The type, `r_type` of the psABI.
-        kind: u32,
-        /// What it refers to.
-        symbol: String,
-    },
-    /// A function that the module was to contain isn't there.
-    MissingFunction {
-        /// Its name.
-        name: String,
-    },
-}
-
-/// The relocation types that the loader applies.
+/// The licences that may use what is exported to GPL-compatible modules only.
 ///
-/// Source: `__write_relocate_add` in `arch/x86/kernel/module.c`; any other type is `Unknown rela
-/// relocation` and `-ENOEXEC`. `R_X86_64_PC64` is taken as well.
-const TAKEN: [u32; 7] = [
-    elf::R_X86_64_NONE.0,
-    elf::R_X86_64_64.0,
-    elf::R_X86_64_32.0,
-    elf::R_X86_64_32S.0,
-    elf::R_X86_64_PC32.0,
-    elf::R_X86_64_PLT32.0,
-    elf::R_X86_64_PC64.0,
-];
+/// Source: `license_is_gpl_compatible` in `include/linux/license.h`.
+const GPL_COMPATIBLE: [&[u8]; 6] =
+    [b"GPL", b"GPL v2", b"GPL and additional rights", b"Dual BSD/GPL", b"Dual MIT/GPL", b"Dual MPL/GPL"];
 
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::RelocationType { section, offset, kind, symbol } => write!(
-                f,
-                "{section}+{offset:#x}: relocation type {kind} ({}) against `{:#}`: the kernel would say `Unknown \
-                 rela relocation: {kind}`",
-                relocation_name(*kind),
-                demangle(symbol),
-            ),
-            Self::MissingFunction { name } => {
-                write!(f, "the function `{name}` of the Rust side is not in the module")
-            }
-        }
-    }
+/// Modules that the loader holds to be proprietary whatever they say (6.1:
+/// `check_module_license_and_versions`; 6.12: `module_augment_kernel_taints`).
+const DISTRUSTED: [&str; 2] = ["driverloader", "lve"];
+
+/// What the loader and the checks that follow it share.
+pub(crate) struct Look<'a> {
+    pub(crate) kernel: &'a Kernel,
+    pub(crate) image: &'a Image<'a>,
+    /// The name in `struct module`.
+    pub(crate) name: String,
+    /// The name in `.modinfo`.
+    pub(crate) info_name: String,
+    /// The module's licence lets it use everything.
+    pub(crate) gpl: bool,
+    /// The versions that the module was built with; nothing where there is no section of them.
+    pub(crate) versions: Option<HashMap<&'a [u8], u64>>,
 }
 
-impl Finding {
-    /// How to mend it.
-    pub fn remedy(&self) -> &'static str {
-        match self {
-            Self::RelocationType { kind, .. } if is_got(*kind) => {
-                "build it so that symbols are reached directly: C with -fno-pic -mcmodel=kernel, Rust with \
-                 -Crelocation-model=static -Zplt=yes -Zdirect-access-external-data=yes, `core` and `alloc` too"
-            }
-            Self::RelocationType { .. } => "build it with the kernel's own flags: -mcmodel=kernel -fno-pic",
-            Self::MissingFunction { .. } => {
-                "list the Rust object in the Kbuild file: NAME-y += rust.o; to build without Rust, say --c-only"
-            }
-        }
-    }
+/// What `check_version` says of a symbol.
+pub(crate) enum Version {
+    Good,
+    /// The module has another one, or none.
+    Bad(Box<Finding>),
 }
 
-/// Looks a finished module over. `functions` are those that must be in it.
+/// Looks a module over as the kernel would. `functions` are those of a Rust side that must be in it.
 ///
-/// # Errors
-///
-/// When the bytes are no x86-64 ELF object.
-pub fn check(bytes: &[u8], functions: &[String]) -> Result<Vec<Finding>, ReadError> {
-    let object = crate::x86_64(bytes, "the module")?;
-    let mut findings = Vec::new();
-    for section in object.sections() {
-        let SectionFlags::Elf { sh_flags, .. } = section.flags() else { continue };
-        // The loader passes over what it does not load.
-        if (sh_flags & elf::SHF_ALLOC).0 == 0 {
-            continue;
+/// What the loader comes upon first is [`Report::first`]; what it would find after that is listed as well, as
+/// far as the file can be read.
+pub fn check(kernel: &Kernel, bytes: &[u8], functions: &[String]) -> Report {
+    let mut report = Report::default();
+    let bytes = match signature(kernel, bytes) {
+        Ok(bytes) => Bytes(bytes),
+        Err((finding, bytes)) => {
+            report.add(*finding);
+            Bytes(bytes)
         }
-        for (offset, relocation) in section.relocations() {
-            let RelocationFlags::Elf { r_type } = relocation.flags() else { continue };
-            if !TAKEN.contains(&r_type.0) {
-                findings.push(Finding::RelocationType {
-                    section: section.name().unwrap_or("?").to_owned(),
-                    offset,
-                    kind: r_type.0,
-                    symbol: target_name(&object, relocation.target()),
-                });
-            }
-        }
-    }
-    let defined: BTreeSet<&str> =
-        object.symbols().filter(|s| s.is_definition()).filter_map(|s| s.name().ok()).collect();
-    let missing = functions.iter().filter(|name| !defined.contains(name.as_str()));
-    findings.extend(missing.map(|name| Finding::MissingFunction { name: name.clone() }));
-    Ok(findings)
-}
-
-fn target_name(object: &object::File<'_>, target: RelocationTarget) -> String {
-    let name = match target {
-        RelocationTarget::Symbol(index) => {
-            object.symbol_by_index(index).and_then(|s| s.name().map(str::to_owned)).ok()
-        }
-        _ => None,
     };
-    name.unwrap_or_else(|| "?".to_owned())
+    let image = match Image::parse(bytes, kernel.loader()) {
+        Ok(image) => image,
+        Err(finding) => {
+            report.add(*finding);
+            return report;
+        }
+    };
+    let name = image.name();
+    let license = image.modinfo("license").next().unwrap_or(b"unspecified");
+    let look = Look {
+        kernel,
+        image: &image,
+        info_name: image.info_name(),
+        gpl: GPL_COMPATIBLE.contains(&license) && !DISTRUSTED.contains(&name.as_str()),
+        versions: (image.versions != 0).then(|| versions(image.data(image.versions))),
+        name,
+    };
+    report.name.clone_from(&look.name);
+    look.this_module_size(&mut report);
+    look.module_layout(&mut report);
+    look.vermagic(&mut report);
+    look.livepatch(&mut report);
+    look.writable_code(&mut report);
+    look.export_versions(&mut report);
+    symbols::check(&look, &mut report);
+    relocations::check(&look, &mut report);
+    symbols::duplicate_exports(&look, &mut report);
+    look.already_built_in(&mut report);
+    look.dependencies(&mut report);
+    symbols::missing_functions(&look, functions, &mut report);
+    report
 }
 
-fn is_got(kind: u32) -> bool {
-    [elf::R_X86_64_GOTPCREL.0, elf::R_X86_64_GOTPCRELX.0, elf::R_X86_64_REX_GOTPCRELX.0].contains(&kind)
-}
-
-/// The psABI's name of a relocation type that objects for user space have.
-pub(crate) fn relocation_name(kind: u32) -> &'static str {
-    match kind {
-        3 => "R_X86_64_GOT32",
-        9 => "R_X86_64_GOTPCREL",
-        19 => "R_X86_64_TLSGD",
-        20 => "R_X86_64_TLSLD",
-        21 => "R_X86_64_DTPOFF32",
-        22 => "R_X86_64_GOTTPOFF",
-        23 => "R_X86_64_TPOFF32",
-        25 => "R_X86_64_GOTOFF64",
-        26 => "R_X86_64_GOTPC32",
-        27 => "R_X86_64_GOT64",
-        28 => "R_X86_64_GOTPCREL64",
-        29 => "R_X86_64_GOTPC64",
-        31 => "R_X86_64_PLTOFF64",
-        34 => "R_X86_64_GOTPC32_TLSDESC",
-        35 => "R_X86_64_TLSDESC_CALL",
-        41 => "R_X86_64_GOTPCRELX",
-        42 => "R_X86_64_REX_GOTPCRELX",
-        _ => "unknown to the loader",
+/// `module_sig_check`: gives what the loader goes on with, the module without its signature. The signature
+/// itself is not verified: of that, only the kernel knows the keys.
+fn signature<'a>(kernel: &Kernel, bytes: &'a [u8]) -> Result<&'a [u8], (Box<Finding>, &'a [u8])> {
+    const MARKER: &[u8] = b"~Module signature appended~\n";
+    const TRAILER: usize = 12;
+    let refuse = |message: &str, errno, words: &str, rest| {
+        Err((Box::new(Finding::new(Id::Signature, message).kernel(errno, words)), rest))
+    };
+    let unsigned = |reason: &str, rest| {
+        if kernel.options.signatures_forced {
+            let words = format!("Loading of {reason} is rejected");
+            return refuse("the kernel takes only signed modules", Errno::Ekeyrejected, &words, rest);
+        }
+        Ok(rest)
+    };
+    let signed = bytes.strip_suffix(MARKER).filter(|signed| !signed.is_empty());
+    let Some(signed) = signed else { return unsigned("unsigned module", bytes) };
+    let Some(at) = signed.len().checked_sub(TRAILER).filter(|at| *at > 0) else {
+        return refuse("the signature is cut off", Errno::Ebadmsg, "", signed);
+    };
+    let Some([algo, hash, kind, signer, key, p0, p1, p2, l0, l1, l2, l3]) = signed[at..].first_chunk() else {
+        return refuse("the signature is cut off", Errno::Ebadmsg, "", signed);
+    };
+    let length = u32::from_be_bytes([*l0, *l1, *l2, *l3]) as usize;
+    if length >= at {
+        return refuse("the signature is said to be longer than the file", Errno::Ebadmsg, "", signed);
     }
+    // PKEY_ID_PKCS7. Another is `ENOPKG`, which is forgiven where signatures aren't forced.
+    if *kind != 2 {
+        return unsigned("module with unsupported crypto", signed);
+    }
+    if [algo, hash, signer, key, p0, p1, p2].iter().any(|field| **field != 0) {
+        let words = "module: PKCS#7 signature info has unexpected non-zero params";
+        return refuse("the signature's header is malformed", Errno::Ebadmsg, words, signed);
+    }
+    Ok(&signed[..at - length])
 }
 
-#[cfg(test)]
-mod tests {
-    use object::write::{Object as Writer, Relocation, Symbol, SymbolSection};
-    use object::{Architecture, BinaryFormat, Endianness, SymbolFlags, SymbolKind, SymbolScope};
-    use proptest::prelude::*;
+/// `struct modversion_info`: a version in 8 bytes and a name in 56. The loader takes the first of a name.
+fn versions(data: &[u8]) -> HashMap<&[u8], u64> {
+    let mut versions = HashMap::with_capacity(data.len() / 64);
+    for entry in data.chunks_exact(64) {
+        let (crc, name) = entry.split_at(8);
+        let crc = crc.try_into().map(u64::from_le_bytes).unwrap_or_default();
+        let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
+        versions.entry(name).or_insert(crc);
+    }
+    versions
+}
 
-    use super::*;
-
-    fn object_with(r_type: object::elf::RelocationType) -> Vec<u8> {
-        let mut writer = Writer::new(BinaryFormat::Elf, Architecture::X86_64, Endianness::Little);
-        let text = writer.section_id(object::write::StandardSection::Text);
-        writer.append_section_data(text, &[0; 16], 16);
-        let mut symbol = |name: &str, section| {
-            writer.add_symbol(Symbol {
-                name: name.into(),
-                value: 0,
-                size: 8,
-                kind: SymbolKind::Text,
-                scope: SymbolScope::Linkage,
-                weak: false,
-                section,
-                flags: SymbolFlags::None,
-            })
+impl Look<'_> {
+    /// `check_version`, for a symbol that the kernel exports with this checksum.
+    pub(crate) fn version(&self, symbol: &str, crc: u32) -> Version {
+        if !self.kernel.options.modversions {
+            return Version::Good;
+        }
+        let refuse = |id, message: String, words: String| {
+            let finding = Finding::new(id, message).symbol(symbol).kernel(Errno::Einval, words);
+            Version::Bad(Box::new(finding))
         };
-        symbol("vexfs_rs_here", SymbolSection::Section(text));
-        let kfree = symbol("kfree", SymbolSection::Undefined);
-        let flags = RelocationFlags::Elf { r_type };
-        writer.add_relocation(text, Relocation { offset: 4, symbol: kfree, addend: -4, flags }).unwrap();
-        writer.write().unwrap()
-    }
-
-    #[test]
-    fn a_got_relocation_is_found_with_its_place_and_symbol() {
-        let findings = check(&object_with(elf::R_X86_64_GOTPCREL), &[]).unwrap();
-        assert_eq!(
-            findings[0].to_string(),
-            ".text+0x4: relocation type 9 (R_X86_64_GOTPCREL) against `kfree`: the kernel would say `Unknown rela \
-             relocation: 9`"
-        );
-        assert!(findings[0].remedy().contains("-Zplt=yes"));
-    }
-
-    #[test]
-    fn what_the_loader_takes_is_no_finding() {
-        for r_type in [elf::R_X86_64_PLT32, elf::R_X86_64_PC32, elf::R_X86_64_64] {
-            assert_eq!(check(&object_with(r_type), &["vexfs_rs_here".into()]).unwrap(), []);
+        let name = &self.info_name;
+        let Some(versions) = &self.versions else {
+            if self.kernel.options.force_load {
+                return Version::Good;
+            }
+            let message =
+                format!("the module has no versions of symbols, `{symbol}` is the first that needs one");
+            return refuse(Id::SymbolVersionMissing, message, String::new());
+        };
+        match versions.get(symbol.as_bytes()) {
+            Some(found) if *found == u64::from(crc) => Version::Good,
+            Some(found) => refuse(
+                Id::SymbolVersion,
+                format!(
+                    "`{:#}` has version {found:#010x} in the module and {crc:#010x} in the kernel",
+                    demangle(symbol)
+                ),
+                format!("{name}: disagrees about version of symbol {symbol}"),
+            ),
+            None => refuse(
+                Id::SymbolVersionMissing,
+                format!("the module has no version of `{:#}`", demangle(symbol)),
+                format!("{name}: no symbol version for {symbol}"),
+            ),
         }
     }
 
-    #[test]
-    fn a_missing_function_is_found() {
-        let wanted = ["vexfs_rs_here".to_owned(), "vexfs_rs_gone".to_owned(), "kfree".to_owned()];
-        let findings = check(&object_with(elf::R_X86_64_PLT32), &wanted).unwrap();
-        let missing = |name: &str| Finding::MissingFunction { name: name.into() };
-        assert_eq!(findings, [missing("vexfs_rs_gone"), missing("kfree")], "undefined is not there");
+    fn this_module_size(&self, report: &mut Report) {
+        let Some(wanted) = self.kernel.this_module_size else { return };
+        let size = self.image.sections[self.image.this_module].size;
+        if size == wanted {
+            return;
+        }
+        let message = format!("`struct module` has {size} bytes in the module and {wanted} in the kernel");
+        let finding = Finding::new(Id::ThisModuleSize, message).in_section(THIS_MODULE);
+        let words = format!(
+            "module {}: .gnu.linkonce.this_module section size must match the kernel's built struct module size at \
+             run time",
+            self.info_name
+        );
+        match self.kernel.loader() {
+            Loader::Strict => report.add(finding.kernel(Errno::Enoexec, words)),
+            Loader::Trusting => report.add(finding),
+        }
     }
 
-    proptest! {
-        #[test]
-        fn no_bytes_make_the_check_panic(at in 0usize..700, value: u8) {
-            let mut bytes = object_with(elf::R_X86_64_PC32);
-            let at = at % bytes.len();
-            bytes[at] = value;
-            let _ = check(&bytes, &[]);
-            let _ = check(&bytes[..at], &[]);
+    /// `check_modstruct_version`.
+    fn module_layout(&self, report: &mut Report) {
+        const LAYOUT: &str = "module_layout";
+        let Some(export) = self.kernel.exports.get(LAYOUT) else { return };
+        if let Version::Bad(mut finding) = self.version(LAYOUT, export.crc) {
+            finding.errno = Some(Errno::Enoexec);
+            report.add(*finding);
+        }
+    }
+
+    /// `check_modinfo`: `same_magic` passes over the release where the module has versions of symbols.
+    fn vermagic(&self, report: &mut Report) {
+        let Some(magic) = self.image.modinfo("vermagic").next() else {
+            if !self.kernel.options.force_load {
+                let finding = Finding::new(Id::Vermagic, "the module has no version magic");
+                report.add(finding.kernel(Errno::Enoexec, ""));
+            }
+            return;
+        };
+        let Some(wanted) = &self.kernel.vermagic else { return };
+        let found = String::from_utf8_lossy(magic);
+        let split = |magic: &str| -> (String, String) {
+            let at = magic.find(' ').unwrap_or(magic.len());
+            (magic[..at].to_owned(), magic[at..].to_owned())
+        };
+        let ((release, flags), (their_release, their_flags)) = (split(&found), split(wanted));
+        let versions = self.versions.is_some();
+        if flags == their_flags && (versions || release == their_release) {
+            return;
+        }
+        let mut parts = Vec::new();
+        if !versions && release != their_release {
+            parts.push(format!("the release `{release}` is not `{their_release}`"));
+        }
+        let words = |flags: &str| flags.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        let (ours, theirs) = (words(&flags), words(&their_flags));
+        let without = |these: &[String], those: &[String]| -> Vec<String> {
+            these.iter().filter(|word| !those.contains(word)).map(|word| format!("`{word}`")).collect()
+        };
+        let (more, less) = (without(&ours, &theirs), without(&theirs, &ours));
+        if !more.is_empty() {
+            parts.push(format!("the module has {} and the kernel doesn't", more.join(", ")));
+        }
+        if !less.is_empty() {
+            parts.push(format!("the kernel has {} and the module doesn't", less.join(", ")));
+        }
+        if parts.is_empty() {
+            parts.push("the order or the spaces of the options differ".to_owned());
+        }
+        let words = format!("{}: version magic '{found}' should be '{wanted}'", self.info_name);
+        let finding = Finding::new(Id::Vermagic, format!("the version magic differs: {}", parts.join("; ")));
+        report.add(finding.in_section(".modinfo").kernel(Errno::Enoexec, words));
+    }
+
+    /// `check_modinfo_livepatch`.
+    fn livepatch(&self, report: &mut Report) {
+        if !self.kernel.options.livepatch && self.image.modinfo("livepatch").next().is_some() {
+            let words = format!(
+                "{}: module is marked as livepatch module, but livepatch support is disabled",
+                self.name
+            );
+            let finding =
+                Finding::new(Id::Livepatch, "the module is a live patch, and the kernel takes none");
+            report.add(finding.in_section(".modinfo").kernel(Errno::Enoexec, words));
+        }
+    }
+
+    /// `module_enforce_rwx_sections`.
+    fn writable_code(&self, report: &mut Report) {
+        const WRITE_AND_EXECUTE: u64 = 0x1 | 0x4;
+        if !self.kernel.options.strict_rwx {
+            return;
+        }
+        for (index, section) in self.image.sections.iter().enumerate() {
+            if section.flags & WRITE_AND_EXECUTE == WRITE_AND_EXECUTE {
+                let name = self.image.section_name(index);
+                let words =
+                    format!("{}: section {name} (index {index}) has invalid WRITE|EXEC flags", self.name);
+                let finding = Finding::new(Id::WritableCode, "the section is writable and executable");
+                report.add(finding.in_section(name).kernel(Errno::Enoexec, words));
+            }
+        }
+    }
+
+    /// `check_module_license_and_versions` of 6.1, `check_export_symbol_versions` of 6.12.
+    fn export_versions(&self, report: &mut Report) {
+        if !self.kernel.options.modversions || self.kernel.options.force_load {
+            return;
+        }
+        for (table, versions) in [("__ksymtab", "__kcrctab"), ("__ksymtab_gpl", "__kcrctab_gpl")] {
+            let table_index = self.image.find_loaded(table);
+            let is_used =
+                self.image.sections.get(table_index).is_some_and(|s| s.size >= 12) && table_index != 0;
+            if is_used && self.image.find_loaded(versions) == 0 {
+                let finding = Finding::new(Id::ExportVersions, "what the module exports has no versions");
+                report.add(finding.in_section(table).kernel(Errno::Enoexec, ""));
+            }
+        }
+    }
+
+    /// `mod_sysfs_init`: `/sys/module` has one folder of a name.
+    fn already_built_in(&self, report: &mut Report) {
+        if self.kernel.in_sysfs.contains(&self.name) {
+            let message = format!("`{}` is part of this kernel's image", self.name);
+            let words = format!("{}: module is already loaded", self.name);
+            report.add(Finding::new(Id::AlreadyBuiltIn, message).kernel(Errno::Einval, words));
+        }
+    }
+
+    /// What modprobe loads first. The kernel doesn't look at it.
+    fn dependencies(&self, report: &mut Report) {
+        if self.kernel.modules.is_empty() {
+            return;
+        }
+        let depends = String::from_utf8_lossy(self.image.modinfo("depends").next().unwrap_or_default());
+        for name in depends.split(',').filter(|name| !name.is_empty()) {
+            let name = name.replace('-', "_");
+            if !self.kernel.modules.contains(&name) && !self.kernel.builtin.contains(&name) {
+                let message = format!("the module needs the module `{name}`, which this kernel doesn't have");
+                report.add(Finding::new(Id::MissingDependency, message).in_section(".modinfo"));
+            }
         }
     }
 }

@@ -6,13 +6,24 @@
 #![forbid(unsafe_code)]
 
 mod archive;
+/// What a kernel's loader says to a module.
 mod check;
+mod finding;
+/// A module's file as the loader sees it.
+mod image;
+mod kernel;
 mod lines;
 mod relax;
+mod relocations;
+mod rules;
+mod symbols;
 
 pub use archive::{exports, undefined};
-pub use check::{Finding, check};
+pub use check::check;
+pub use finding::{Errno, Finding, Report};
+pub use kernel::{Export, Exports, Kernel, Options, OwnModule, SymversError, builtin_in_sysfs};
 pub use relax::{GotUse, Reason, Relaxed, relax};
+pub use rules::{Class, Id, RULES, Rule, explain, rule_named, rules_page};
 
 use object::Object;
 use thiserror::Error;

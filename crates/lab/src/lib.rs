@@ -17,6 +17,8 @@ pub mod busybox;
 pub mod cache;
 /// Stopping early.
 pub mod cancel;
+/// Modules' files, judged before any kernel sees them.
+pub mod check;
 /// The serial console.
 pub mod console;
 /// What this machine has and lacks.

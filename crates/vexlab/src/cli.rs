@@ -34,6 +34,10 @@ pub(crate) enum Command {
     Link(LinkArgs),
     /// Build the module, load it in a fresh machine, test it, unload it, and say the verdict
     Test(RunArgs),
+    /// Say what kernels would refuse in modules, without starting a machine
+    ///
+    /// The rules are in docs/rules.md.
+    Check(CheckArgs),
     /// Run a command in a fresh machine with the module loaded
     ///
     /// Its output is streamed, its input is ours, and its exit status is returned.
@@ -129,6 +133,45 @@ pub(crate) struct RunArgs {
     /// What runs the machine; by default KVM is tried, and emulation used where no machine boots under it
     #[arg(long, value_name = "ACCELERATOR")]
     pub(crate) accel: Option<Accelerator>,
+
+    /// Load the module all the same if a check would refuse it: the kernel is the judge
+    #[arg(long)]
+    pub(crate) no_check: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// The modules: .ko, or packed .ko.xz, .ko.zst, .ko.gz
+    #[arg(value_name = "FILE", required_unless_present_any = ["all_modules", "explain"])]
+    pub(crate) files: Vec<PathBuf>,
+
+    /// The kernel that is to judge, instead of the project's: a name, `host`, or the path of a build tree
+    #[arg(short, long, value_name = "KERNEL")]
+    pub(crate) kernel: Vec<String>,
+
+    /// Every kernel that is in the cache is to judge
+    #[arg(long, conflicts_with = "kernel")]
+    pub(crate) all_kernels: bool,
+
+    /// Check every module that this kernel ships; the kernel itself is to judge unless others are named
+    #[arg(long, value_name = "KERNEL", conflicts_with = "files")]
+    pub(crate) all_modules: Option<String>,
+
+    /// How to print what was found
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) format: Format,
+
+    /// Explain a rule instead
+    #[arg(long, value_name = "ID")]
+    pub(crate) explain: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Lines for people
+    Text,
+    /// A list of objects
+    Json,
 }
 
 #[derive(Debug, Args)]
@@ -167,4 +210,6 @@ pub(crate) enum Accelerator {
 pub(crate) enum Page {
     /// docs/exit-codes.md
     ExitCodes,
+    /// docs/rules.md
+    Rules,
 }

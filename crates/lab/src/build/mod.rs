@@ -138,22 +138,30 @@ fn folder_name(kernel: &Kernel) -> String {
     format!("tree-{}", &fingerprint.finish()[..12])
 }
 
-/// Looks a finished module over before a machine is started with it.
+/// Looks a finished module over as the kernel would, before it is loaded into it.
+///
+/// With `kernel_decides` only what the kernel could not notice is looked for: a Rust side that isn't in it.
 ///
 /// # Errors
 ///
-/// [`Kind::Check`] when a kernel would refuse it, or when the Rust side is not in it.
-pub fn check(built: &Built) -> Result<()> {
+/// [`Kind::Check`] when the kernel would refuse it, or when the Rust side is not in it; [`Kind::Lab`] when what
+/// is to be known of the kernel can't be read.
+pub fn check(kernel: &Kernel, built: &Built, kernel_decides: bool) -> Result<()> {
     let bytes = std::fs::read(&built.module).context(|| format!("read {}", built.module.display()))?;
     let functions = built.rust.as_ref().map_or(&[][..], |rust| &rust.exports);
-    let findings = ko::check(&bytes, functions).context(|| format!("read {}", built.module.display()))?;
-    let Some(first) = findings.first() else { return Ok(()) };
+    let mut report = ko::check(&kernel.judge()?, &bytes, functions);
+    if kernel_decides {
+        report.findings.retain(|finding| finding.rule.id == ko::Id::MissingFunction);
+        report.more = 0;
+    }
+    let Some(first) = report.first() else { return Ok(()) };
     let name = built.module.file_name().unwrap_or_default().display();
-    let message = match findings.len() {
+    let message = match report.findings.len() + report.more {
         1 => format!("{name} is refused: {first}"),
+        2 => format!("{name} is refused: {first}; and one finding more"),
         more => format!("{name} is refused: {first}; and {} findings more", more - 1),
     };
-    Err(Error::new(Kind::Check, message).with_remedy(first.remedy()))
+    Err(Error::new(Kind::Check, message).with_remedy(first.remedy.clone()))
 }
 
 impl Build<'_> {

@@ -8,6 +8,8 @@
 mod config;
 /// The image: from what a boot loader loads to the ELF file that a machine starts without one.
 mod image;
+/// A kernel as a judge of modules.
+mod judge;
 /// Kernels that are not from packages: the running one, and build trees.
 mod local;
 /// Which module needs which.

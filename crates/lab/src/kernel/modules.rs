@@ -111,6 +111,21 @@ impl Modules {
         self.index.builtin.contains(&canonical(name))
     }
 
+    /// The names of all modules that are files.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.index.modules.keys().map(String::as_str)
+    }
+
+    /// The names of all modules that are part of the kernel's image.
+    pub fn builtin(&self) -> impl Iterator<Item = &str> {
+        self.index.builtin.iter().map(String::as_str)
+    }
+
+    /// The files of all modules, by name.
+    pub fn files(&self) -> impl Iterator<Item = PathBuf> {
+        self.index.modules.values().map(|module| self.root.join(&module.path))
+    }
+
     /// The files of these modules and of all they need, in an order in which they can be loaded. What is
     /// built in is left out.
     ///

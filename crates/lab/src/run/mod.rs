@@ -42,6 +42,8 @@ pub struct Options {
     pub build: build::Options,
     /// The accelerator; nothing means that KVM is tried.
     pub accelerator: Option<Accelerator>,
+    /// Load the module even if a check would refuse it: the kernel is the judge.
+    pub kernel_decides: bool,
 }
 
 /// What is known after a run.
@@ -142,7 +144,7 @@ impl Module {
         if built.rust.is_some() {
             run.phase(Phase::Link, built.link_time);
         }
-        build::check(&built)?;
+        build::check(kernel, &built, options.kernel_decides)?;
         Ok(Self { name: project.name().to_owned(), built, manifest: project.manifest().clone() })
     }
 

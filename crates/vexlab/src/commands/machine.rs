@@ -73,8 +73,7 @@ fn in_machine(
 ) -> Result<Ended> {
     let project = if no_module { None } else { Some(Project::find(dir)?) };
     let kernel = one_kernel(lab, arguments, project.as_ref())?;
-    let options =
-        run::Options { build: (&arguments.build.how).into(), accelerator: arguments.accel.map(Into::into) };
+    let options: run::Options = arguments.into();
     let mut show = |stream: Stream, bytes: &[u8]| lab.reporter.event(&Event::Output(stream, bytes));
     let mut terminal = Terminal { output: &mut show, input };
     let record = run::command(lab, project.as_ref(), &kernel, options, process, &mut terminal)?;

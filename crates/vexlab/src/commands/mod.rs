@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The commands: each reads its arguments, has the lab do the work, and prints what came of it.
 
+mod check;
 mod doctor;
 mod kernel;
 mod machine;
@@ -14,9 +15,9 @@ use lab::error::{Context, Result};
 use lab::kernel::Kernel;
 use lab::machine::Accelerator;
 use lab::project::{self, Project};
-use lab::{build, verdict};
+use lab::{build, run, verdict};
 
-use crate::cli::{self, Cli, Command, How};
+use crate::cli::{self, Cli, Command, How, RunArgs};
 use crate::output;
 
 /// Carries a command out. Gives the exit status.
@@ -27,6 +28,7 @@ pub(crate) fn dispatch(lab: &Lab, cli: &Cli) -> Result<u8> {
         Command::Build(arguments) => module::build(lab, &cli.project, arguments).map(|()| 0),
         Command::Link(arguments) => module::link(lab, arguments).map(|()| 0),
         Command::Test(arguments) => module::test(lab, &cli.project, arguments),
+        Command::Check(arguments) => check::check(lab, &cli.project, arguments),
         Command::Run(arguments) => machine::run(lab, &cli.project, arguments),
         Command::Shell(arguments) => machine::shell(lab, &cli.project, arguments),
         Command::Init => init(&cli.project).map(|()| 0),
@@ -35,8 +37,12 @@ pub(crate) fn dispatch(lab: &Lab, cli: &Cli) -> Result<u8> {
             Ok(0)
         }
         Command::Man { dir } => man(dir).map(|()| 0),
-        Command::Doc { page: cli::Page::ExitCodes } => {
-            output::print_raw(verdict::exit_status_page().as_bytes());
+        Command::Doc { page } => {
+            let text = match page {
+                cli::Page::ExitCodes => verdict::exit_status_page(),
+                cli::Page::Rules => ko::rules_page(),
+            };
+            output::print_raw(text.as_bytes());
             Ok(0)
         }
     }
@@ -65,6 +71,16 @@ fn kernels(lab: &Lab, named: &[String], project: Option<&Project>) -> Result<Vec
 impl From<&How> for build::Options {
     fn from(how: &How) -> Self {
         Self { c_only: how.c_only, minimal: how.minimal }
+    }
+}
+
+impl From<&RunArgs> for run::Options {
+    fn from(arguments: &RunArgs) -> Self {
+        Self {
+            build: (&arguments.build.how).into(),
+            accelerator: arguments.accel.map(Into::into),
+            kernel_decides: arguments.no_check,
+        }
     }
 }
 

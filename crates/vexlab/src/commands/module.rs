@@ -18,7 +18,7 @@ pub(crate) fn build(lab: &Lab, dir: &Path, arguments: &BuildArgs) -> Result<()> 
     let project = Project::find(dir)?;
     for kernel in kernels(lab, &arguments.kernel, Some(&project))? {
         let built = build::build(lab, &project, &kernel, (&arguments.how).into())?;
-        build::check(&built)?;
+        build::check(&kernel, &built, false)?;
         let time = (built.build_time + built.link_time).as_secs_f64();
         output::print(format!("{} for {} ({time:.2} s)", built.module.display(), kernel.name()));
     }
@@ -43,8 +43,7 @@ pub(crate) fn link(lab: &Lab, arguments: &LinkArgs) -> Result<()> {
 /// Tests the project's module on each kernel. The exit status is that of the worst verdict.
 pub(crate) fn test(lab: &Lab, dir: &Path, arguments: &RunArgs) -> Result<u8> {
     let project = Project::find(dir)?;
-    let options =
-        run::Options { build: (&arguments.build.how).into(), accelerator: arguments.accel.map(Into::into) };
+    let options: run::Options = arguments.into();
     let mut worst = Class::Passed;
     for kernel in kernels(lab, &arguments.build.kernel, Some(&project))? {
         let class = match run::test(lab, &project, &kernel, options) {

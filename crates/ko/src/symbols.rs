@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! A module's symbols: `simplify_symbols`, `resolve_symbol` and `verify_exported_symbols` in
+//! `kernel/module/main.c`.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+use object::elf;
+use rustc_demangle::demangle;
+
+use crate::check::{Look, Version};
+use crate::finding::{Errno, Finding, Report};
+use crate::image::Image;
+use crate::rules::Id;
+
+/// `SHN_LIVEPATCH` in `include/uapi/linux/elf.h`.
+const LIVEPATCH: u16 = 0xff20;
+
+/// A symbol as it is in the file (`Elf64_Sym`).
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Symbol {
+    name: u32,
+    info: u8,
+    pub(crate) section: u16,
+    pub(crate) value: u64,
+}
+
+/// The size of `Elf64_Sym`.
+const SYMBOL: u64 = 24;
+
+impl Symbol {
+    fn is_weak(self) -> bool {
+        self.info >> 4 == elf::STB_WEAK.0
+    }
+}
+
+impl<'a> Image<'a> {
+    /// How many symbols there are.
+    pub(crate) fn symbol_count(&self) -> u64 {
+        self.data(self.symbols).len() as u64 / SYMBOL
+    }
+
+    /// A symbol; nothing beyond the last.
+    pub(crate) fn symbol(&self, index: u64) -> Option<Symbol> {
+        let start = usize::try_from(index.checked_mul(SYMBOL)?).ok()?;
+        let bytes: &[u8; 24] = self.data(self.symbols).get(start..)?.first_chunk()?;
+        let [n0, n1, n2, n3, info, _, s0, s1, value @ ..] = bytes;
+        Some(Symbol {
+            name: u32::from_le_bytes([*n0, *n1, *n2, *n3]),
+            info: *info,
+            section: u16::from_le_bytes([*s0, *s1]),
+            value: u64::from_le_bytes(*value.first_chunk()?),
+        })
+    }
+
+    /// A symbol's name. The loader doesn't check that it is in the string table.
+    pub(crate) fn symbol_name(&self, symbol: Symbol) -> Cow<'a, str> {
+        let strings = self.sections[self.strings].offset;
+        String::from_utf8_lossy(self.bytes.text(strings.saturating_add(u64::from(symbol.name))))
+    }
+
+    fn all_symbols(&self) -> impl Iterator<Item = Symbol> + '_ {
+        (1..self.symbol_count()).filter_map(|index| self.symbol(index))
+    }
+}
+
+/// `simplify_symbols`.
+pub(crate) fn check(look: &Look<'_>, report: &mut Report) {
+    let sections = look.image.sections.len();
+    for symbol in look.image.all_symbols() {
+        match symbol.section {
+            0 => {
+                if let Some(finding) = undefined(look, symbol) {
+                    report.add_symbol(finding);
+                }
+            }
+            section if section == elf::SHN_ABS.0 || section == LIVEPATCH => {}
+            section if section == elf::SHN_COMMON.0 => {
+                let name = look.image.symbol_name(symbol);
+                if !name.starts_with("__gnu_lto") {
+                    let message = format!("`{name}` has no section: the compiler left it to the linker");
+                    let words = format!("{}: please compile with -fno-common", look.name);
+                    let finding = Finding::new(Id::CommonSymbol, message).symbol(name);
+                    report.add_symbol(finding.kernel(Errno::Enoexec, words));
+                }
+            }
+            section if usize::from(section) >= sections => {
+                let name = look.image.symbol_name(symbol);
+                let message =
+                    format!("`{:#}` is in section {section}, and there are {sections}", demangle(&name));
+                let words = format!(
+                    "{}: Symbol {name} has an invalid section index {section} (max {})",
+                    look.name,
+                    sections - 1
+                );
+                let finding = Finding::new(Id::SymbolSection, message).symbol(name);
+                report.add_symbol(finding.kernel(Errno::Enoexec, words));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// `resolve_symbol` and what `simplify_symbols` makes of its answer.
+fn undefined(look: &Look<'_>, symbol: Symbol) -> Option<Finding> {
+    let name = look.image.symbol_name(symbol);
+    let unknown = |errno: Errno| format!("{}: Unknown symbol {name} (err -{})", look.name, errno.number());
+    let readable = format!("{:#}", demangle(&name));
+    let export = look.kernel.exports.get(&name);
+    let Some(export) = export.filter(|export| look.gpl || !export.gpl_only) else {
+        if symbol.is_weak() || name == "_GLOBAL_OFFSET_TABLE_" {
+            return None;
+        }
+        let finding = match export {
+            Some(_) => {
+                let license = look.image.modinfo("license").next().unwrap_or(b"unspecified");
+                let license = String::from_utf8_lossy(license);
+                let message = format!(
+                    "`{readable}` is exported to GPL-compatible modules only, and the licence is `{license}`"
+                );
+                Finding::new(Id::GplOnlySymbol, message)
+            }
+            None => Finding::new(Id::UnknownSymbol, format!("`{readable}` is not exported by this kernel")),
+        };
+        return Some(finding.symbol(&*name).kernel(Errno::Enoent, unknown(Errno::Enoent)));
+    };
+    if let Version::Bad(finding) = look.version(&name, export.crc) {
+        let words = finding.kernel.clone().unwrap_or_else(|| unknown(Errno::Einval));
+        return Some(finding.kernel(Errno::Einval, words));
+    }
+    let namespace = &*export.namespace;
+    // What is exported to named modules (`module:`, since 6.16) isn't imported by them.
+    if namespace.is_empty() || namespace.starts_with("module:") || look.kernel.options.missing_imports_allowed
+    {
+        return None;
+    }
+    if look.image.modinfo("import_ns").any(|imported| imported == namespace.as_bytes()) {
+        return None;
+    }
+    let message = format!("`{readable}` is in the namespace {namespace}, which the module doesn't import");
+    let words = format!(
+        "{}: module uses symbol ({name}) from namespace {namespace}, but does not import it.",
+        look.name
+    );
+    let finding = Finding::new(Id::NamespaceNotImported, message).symbol(&*name);
+    Some(finding.kernel(Errno::Einval, words).remedy(format!(
+        "add `MODULE_IMPORT_NS({namespace});` to a C file (since 6.13 with the name in quotes)"
+    )))
+}
+
+/// `verify_exported_symbols`: what the image exports can't be exported again.
+pub(crate) fn duplicate_exports(look: &Look<'_>, report: &mut Report) {
+    let tables = ["__ksymtab", "__ksymtab_gpl"].map(|name| look.image.find_loaded(name));
+    if tables == [0, 0] {
+        return;
+    }
+    for symbol in look.image.all_symbols() {
+        let index = usize::from(symbol.section);
+        if index == 0 || !tables.contains(&index) {
+            continue;
+        }
+        let entry = look.image.symbol_name(symbol);
+        let Some(name) = entry.strip_prefix("__ksymtab_") else { continue };
+        if look.kernel.exports.get(name).is_some_and(|export| export.is_in_image()) {
+            let message = format!("`{name}` is exported by the kernel itself");
+            let words = format!("{}: exports duplicate symbol {name} (owned by kernel)", look.name);
+            report.add(Finding::new(Id::DuplicateExport, message).symbol(name).kernel(Errno::Enoexec, words));
+        }
+    }
+}
+
+/// Whether a module that is to hold Rust functions has them.
+pub(crate) fn missing_functions(look: &Look<'_>, functions: &[String], report: &mut Report) {
+    if functions.is_empty() {
+        return;
+    }
+    let defined = look.image.all_symbols().filter(|symbol| symbol.section != 0);
+    let defined: BTreeSet<Cow<'_, str>> = defined.map(|symbol| look.image.symbol_name(symbol)).collect();
+    for name in functions.iter().filter(|name| !defined.contains(name.as_str())) {
+        let message = format!("the function `{name}` of the Rust side is not in the module");
+        report.add(Finding::new(Id::MissingFunction, message).symbol(name));
+    }
+}

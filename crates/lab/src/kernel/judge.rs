@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+use super::{Kernel, read_module};
+use crate::error::{Context, Error, Result};
+
+/// How many of a kernel's modules are tried for its version magic.
+const TRIED: usize = 16;
+
+impl Kernel {
+    /// What its module loader compares a module with: its exports, its version magic and the size of its
+    /// `struct module` as one of its own modules has them, its configuration, what is built in.
+    ///
+    /// # Errors
+    ///
+    /// When `Module.symvers` or the list of its modules is missing or malformed.
+    pub fn judge(&self) -> Result<ko::Kernel> {
+        let symvers = std::fs::read_to_string(&self.symvers).map_err(|cause| {
+            Error::lab(format!("read the symbol versions of {}: {}", self.name, self.symvers.display()))
+                .with_source(cause)
+                .with_remedy("install the kernel's headers; in a build tree, `make` writes Module.symvers")
+        })?;
+        let exports = ko::Exports::parse(&symvers)
+            .context(|| format!("{} is no list of symbol versions", self.symvers.display()))?;
+        let modules = self.modules()?;
+        let own = modules.files().take(TRIED).find_map(|file| ko::OwnModule::read(&read_module(&file).ok()?));
+        let modinfo = std::fs::read(self.modules.join("modules.builtin.modinfo")).unwrap_or_default();
+        let option = |name| self.config.is_set(name);
+        Ok(ko::Kernel {
+            name: self.name.clone(),
+            release: self.release.clone(),
+            vermagic: own.as_ref().map(|own| own.vermagic.clone()),
+            this_module_size: own.as_ref().map(|own| own.this_module_size),
+            exports,
+            options: ko::Options {
+                modversions: option("CONFIG_MODVERSIONS"),
+                force_load: option("CONFIG_MODULE_FORCE_LOAD"),
+                signatures_forced: option("CONFIG_MODULE_SIG_FORCE"),
+                missing_imports_allowed: option("CONFIG_MODULE_ALLOW_MISSING_NAMESPACE_IMPORTS"),
+                strict_rwx: option("CONFIG_STRICT_MODULE_RWX"),
+                livepatch: option("CONFIG_LIVEPATCH"),
+            },
+            builtin: modules.builtin().map(str::to_owned).collect(),
+            in_sysfs: ko::builtin_in_sysfs(&modinfo),
+            modules: modules.names().map(str::to_owned).collect(),
+        })
+    }
+}
