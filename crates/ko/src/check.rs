@@ -320,3 +320,6 @@ impl Look<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

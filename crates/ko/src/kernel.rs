@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use object::{Object, ObjectSection, ReadRef};
 use thiserror::Error;
 
 use crate::image::{Bytes, Image};
@@ -160,16 +161,42 @@ impl Kernel {
     }
 }
 
-/// The names in a `modules.builtin.modinfo` that have a folder in `/sys/module`: those with parameters or a
-/// version (`param_sysfs_builtin` and `version_sysfs_builtin` in `kernel/params.c`).
-pub fn builtin_in_sysfs(modinfo: &[u8]) -> BTreeSet<String> {
-    let entries = modinfo.split(|byte| *byte == 0).filter_map(|entry| std::str::from_utf8(entry).ok());
-    let names = entries.filter_map(|entry| {
-        let (module, rest) = entry.split_once('.')?;
-        let (tag, _) = rest.split_once('=')?;
-        ["parmtype", "version"].contains(&tag).then(|| module.replace('-', "_"))
-    });
-    names.collect()
+/// The modules in a kernel's image, as an ELF file, that have a folder in `/sys/module`: those with parameters
+/// that can be seen there, or a version. Empty where the image can't be read.
+///
+/// Source: `param_sysfs_builtin` and `version_sysfs_builtin` in `kernel/params.c`; the sections are arrays of
+/// `struct kernel_param` (40 bytes) and `struct module_version_attribute` (72 bytes).
+pub fn builtin_in_sysfs<'data>(image: impl ReadRef<'data>) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    let Ok(file) = object::File::parse(image) else { return names };
+    let table = |name| file.section_by_name(name).and_then(|table| table.data().ok()).unwrap_or_default();
+    for parameter in table("__param").chunks_exact(40) {
+        let Some((address, permissions)) = word(parameter, 0).zip(word(parameter, 24)) else { continue };
+        if permissions & 0xffff == 0 {
+            continue;
+        }
+        if let Some(name) = text_at(&file, address) {
+            // What has no prefix belongs to the kernel as a whole.
+            names.insert(name.split_once('.').map_or("kernel", |(module, _)| module).to_owned());
+        }
+    }
+    let versions = table("__modver").chunks_exact(72).filter_map(|version| word(version, 56));
+    names.extend(versions.filter_map(|address| text_at(&file, address)));
+    names
+}
+
+fn word(entry: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_le_bytes(*entry.get(at..)?.first_chunk()?))
+}
+
+/// The text at an address of a program.
+fn text_at<'data, R: ReadRef<'data>>(file: &object::File<'data, R>, address: u64) -> Option<String> {
+    let section =
+        file.sections().find(|s| address.checked_sub(s.address()).is_some_and(|at| at < s.size()))?;
+    let rest = section.size() - (address - section.address());
+    let text = section.data_range(address, rest.min(128)).ok()??;
+    let text = text.split(|byte| *byte == 0).next()?;
+    String::from_utf8(text.to_vec()).ok().filter(|text| !text.is_empty())
 }
 
 /// What one of a kernel's own modules tells of it.
@@ -212,10 +239,8 @@ mod tests {
         assert_eq!(error(""), "line 1: no symbol is listed");
         assert_eq!(error("0x1\tkfree\n"), "line 1: the module is missing");
         let good = "0x1\tkfree\tvmlinux\tEXPORT_SYMBOL\t\n";
-        assert_eq!(
-            error(&format!("{good}x\ta\tb\tEXPORT_SYMBOL\n")),
-            "line 2: the checksum is no hexadecimal number of 32 bits"
-        );
+        let bad = format!("{good}x\ta\tb\tEXPORT_SYMBOL\n");
+        assert_eq!(error(&bad), "line 2: the checksum is no hexadecimal number of 32 bits");
         assert_eq!(error("0x1\ta\tb\tEXPORTED\t\n"), "line 1: the kind of export is unknown");
     }
 
@@ -229,8 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_built_in_and_has_parameters_is_in_sysfs() {
-        let names = builtin_in_sysfs(b"printk.parmtype=time:bool\0amd-x.version=1\0quiet.license=GPL\0bad\0");
-        assert_eq!(names.into_iter().collect::<Vec<_>>(), ["amd_x", "printk"]);
+    fn an_image_that_is_none_has_nothing_in_sysfs() {
+        assert!(builtin_in_sysfs(&b"no image"[..]).is_empty());
     }
 }

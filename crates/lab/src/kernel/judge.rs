@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
+use std::fs::File;
+
+use object::ReadCache;
+
 use super::{Kernel, read_module};
 use crate::error::{Context, Error, Result};
 
@@ -23,7 +27,7 @@ impl Kernel {
             .context(|| format!("{} is no list of symbol versions", self.symvers.display()))?;
         let modules = self.modules()?;
         let own = modules.files().take(TRIED).find_map(|file| ko::OwnModule::read(&read_module(&file).ok()?));
-        let modinfo = std::fs::read(self.modules.join("modules.builtin.modinfo")).unwrap_or_default();
+        let image = File::open(&self.image).context(|| format!("read {}", self.image.display()))?;
         let option = |name| self.config.is_set(name);
         Ok(ko::Kernel {
             name: self.name.clone(),
@@ -40,7 +44,7 @@ impl Kernel {
                 livepatch: option("CONFIG_LIVEPATCH"),
             },
             builtin: modules.builtin().map(str::to_owned).collect(),
-            in_sysfs: ko::builtin_in_sysfs(&modinfo),
+            in_sysfs: ko::builtin_in_sysfs(&ReadCache::new(image)),
             modules: modules.names().map(str::to_owned).collect(),
         })
     }
