@@ -191,7 +191,7 @@ impl Look<'_> {
             self.info_name
         );
         match self.kernel.loader() {
-            Loader::Strict => report.add(finding.kernel(Errno::Enoexec, words)),
+            Loader::Counting | Loader::Strict => report.add(finding.kernel(Errno::Enoexec, words)),
             Loader::Trusting => report.add(finding),
         }
     }

@@ -119,8 +119,8 @@ fn refusal(id: Id, offset: u64, message: impl Into<String>, words: impl Into<Str
 }
 
 impl<'a> Image<'a> {
-    /// Reads a file as this form of the loader does: `elf_validity_check` and `setup_load_info` of 6.1, or
-    /// `elf_validity_cache_copy` of 6.12.
+    /// Reads a file as this form of the loader does: `elf_validity_check` and `setup_load_info` of 6.1 and of
+    /// 6.12.95, or `elf_validity_cache_copy` of 6.12.117.
     pub(crate) fn parse(bytes: Bytes<'a>, loader: Loader) -> Result<Self, Box<Finding>> {
         header(bytes)?;
         let table = bytes.u64(0x28);
@@ -141,6 +141,7 @@ impl<'a> Image<'a> {
         };
         match loader {
             Loader::Trusting => image.check_trusting(table)?,
+            Loader::Counting => image.check_counting(table)?,
             Loader::Strict => image.check_strict(table)?,
         }
         image.versions = image.find_loaded("__versions");
@@ -148,7 +149,8 @@ impl<'a> Image<'a> {
         Ok(image)
     }
 
-    fn check_trusting(&mut self, table: u64) -> Result<(), Box<Finding>> {
+    /// What both forms of `elf_validity_check` begin with.
+    fn check_sections(&mut self, table: u64) -> Result<(), Box<Finding>> {
         self.check_names_index()?;
         if !self.is_within(&self.names) {
             let kind = self.names.kind;
@@ -174,6 +176,11 @@ impl<'a> Image<'a> {
                 self.check_name(index)?;
             }
         }
+        Ok(())
+    }
+
+    fn check_trusting(&mut self, table: u64) -> Result<(), Box<Finding>> {
+        self.check_sections(table)?;
         self.info = self.find_loaded(".modinfo");
         self.symbols =
             self.sections.iter().skip(1).position(|s| s.kind == elf::SHT_SYMTAB.0).map_or(0, |at| at + 1);
@@ -188,6 +195,14 @@ impl<'a> Image<'a> {
             return Err(refusal(Id::ThisModuleMissing, table, message, words));
         }
         Ok(())
+    }
+
+    fn check_counting(&mut self, table: u64) -> Result<(), Box<Finding>> {
+        self.check_sections(table)?;
+        self.info = self.only_info(table)?;
+        self.only_symbols()?;
+        self.strings = self.sections[self.symbols].link as usize;
+        self.check_this_module(table)
     }
 
     fn check_strict(&mut self, table: u64) -> Result<(), Box<Finding>> {
@@ -213,25 +228,10 @@ impl<'a> Image<'a> {
                 self.check_name(index)?;
             }
         }
-        self.info = match self.find_any(".modinfo") {
-            (_, 2..) => {
-                let words = "Only one .modinfo section must exist.";
-                return Err(refusal(
-                    Id::ThisModuleMissing,
-                    table,
-                    "there are several .modinfo sections",
-                    words,
-                ));
-            }
-            (index, _) => index,
-        };
+        self.info = self.only_info(table)?;
         self.check_this_module(table)?;
-        let symbols = self.sections.iter().enumerate().skip(1).filter(|(_, s)| s.kind == elf::SHT_SYMTAB.0);
-        let symbols: Vec<usize> = symbols.map(|(index, _)| index).collect();
-        let [symbols] = symbols[..] else {
-            return Err(self.no_symbols(&format!("the module has {} symbol tables, not one", symbols.len())));
-        };
-        self.symbols = symbols;
+        self.only_symbols()?;
+        let symbols = self.symbols;
         self.check_link(symbols)?;
         self.strings = self.sections[symbols].link as usize;
         let kind = self.sections[self.strings].kind;
@@ -243,6 +243,26 @@ impl<'a> Image<'a> {
                 format!("Invalid ELF symbol string table type: {kind}"),
             ));
         }
+        Ok(())
+    }
+
+    fn only_info(&self, table: u64) -> Result<usize, Box<Finding>> {
+        match self.find_any(".modinfo") {
+            (_, 2..) => {
+                let words = "Only one .modinfo section must exist.";
+                Err(refusal(Id::ThisModuleMissing, table, "there are several .modinfo sections", words))
+            }
+            (index, _) => Ok(index),
+        }
+    }
+
+    fn only_symbols(&mut self) -> Result<(), Box<Finding>> {
+        let tables = self.sections.iter().enumerate().skip(1).filter(|(_, s)| s.kind == elf::SHT_SYMTAB.0);
+        let tables: Vec<usize> = tables.map(|(index, _)| index).collect();
+        let [index] = tables[..] else {
+            return Err(self.no_symbols(&format!("the module has {} symbol tables, not one", tables.len())));
+        };
+        self.symbols = index;
         Ok(())
     }
 

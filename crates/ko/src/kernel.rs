@@ -55,7 +55,9 @@ pub struct Options {
 pub(crate) enum Loader {
     /// As in 6.1: `elf_validity_check` and `setup_load_info`; the size of `struct module` is believed.
     Trusting,
-    /// As in 6.12: `elf_validity_cache_copy`; `struct module` is compared (since 6.4).
+    /// As from 6.4 to 6.12.95: `elf_validity_check`; `struct module` is compared.
+    Counting,
+    /// As in 6.12.117 and since 6.13: `elf_validity_cache_copy`; the tables of names are looked at as well.
     Strict,
 }
 
@@ -151,11 +153,15 @@ impl Exports {
 }
 
 impl Kernel {
-    /// The form of its loader, by its release: 6.4 began to compare `struct module`.
+    /// The form of its loader, by its release. Which releases of 6.12 between .95 and .117 have which form isn't
+    /// known.
     pub(crate) fn loader(&self) -> Loader {
-        let mut numbers = self.release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
-        match (numbers.next(), numbers.next()) {
-            (Some(Ok(major)), Some(Ok(minor))) if (major, minor) < (6, 4) => Loader::Trusting,
+        let mut numbers = self.release.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse::<u32>().ok());
+        let mut number = || numbers.next().flatten();
+        match (number(), number(), number()) {
+            (Some(major), Some(minor), _) if (major, minor) < (6, 4) => Loader::Trusting,
+            (Some(6), Some(12), Some(patch)) if patch >= 117 => Loader::Strict,
+            (Some(6), Some(..=12), _) => Loader::Counting,
             _ => Loader::Strict,
         }
     }
@@ -249,7 +255,8 @@ mod tests {
         let loader = |release: &str| Kernel { release: release.into(), ..Kernel::default() }.loader();
         assert_eq!(loader("6.1.0-56-cloud-amd64"), Loader::Trusting);
         assert_eq!(loader("5.10.1"), Loader::Trusting);
-        assert_eq!(loader("6.12.95+deb12-amd64"), Loader::Strict);
+        assert_eq!(loader("6.12.95+deb12-amd64"), Loader::Counting);
+        assert_eq!(loader("6.12.117"), Loader::Strict);
         assert_eq!(loader("7.3"), Loader::Strict);
     }
 

@@ -133,7 +133,7 @@ impl Place<'_> {
                 "x86/modules: {} relocation target, existing value is nonzero for type {kind}, loc …",
                 match self.look.kernel.loader() {
                     crate::kernel::Loader::Trusting => "Skipping invalid",
-                    crate::kernel::Loader::Strict => "Invalid",
+                    _ => "Invalid",
                 }
             );
             return Some(find(Id::RelocationTarget, message).kernel(Errno::Enoexec, words));
@@ -146,8 +146,9 @@ impl Place<'_> {
         Some(find(Id::RelocationOverflow, message).kernel(Errno::Enoexec, words))
     }
 
-    /// Whether a value is known not to fit: modules are in the highest 2 GiB, what isn't loaded is in the
-    /// loader's copy of the file. Where the kernel's own symbols are isn't known.
+    /// Whether a value is known not to fit: the kernel and its modules are in the highest 2 GiB, what isn't
+    /// loaded is in the loader's copy of the file. (The kernel's per-CPU variables would fit into 32 unsigned
+    /// bits, and no compiler refers to them so.)
     fn overflows(&self, relocation: &Relocation) -> bool {
         let unsigned = relocation.kind == elf::R_X86_64_32.0;
         if !unsigned && relocation.kind != elf::R_X86_64_32S.0 {
@@ -156,7 +157,8 @@ impl Place<'_> {
         let image = self.look.image;
         let Some(symbol) = image.symbol(relocation.symbol) else { return false };
         let section = usize::from(symbol.section);
-        if relocation.symbol == 0 || symbol.section == elf::SHN_ABS.0 {
+        let exported = section == 0 && self.look.kernel.exports.get(&image.symbol_name(symbol)).is_some();
+        if (section == 0 && !exported) || symbol.section == elf::SHN_ABS.0 {
             let value = symbol.value.wrapping_add_signed(relocation.addend);
             let fits = if unsigned {
                 u32::try_from(value).is_ok()
@@ -165,7 +167,10 @@ impl Place<'_> {
             };
             return !fits;
         }
-        if section == 0 || section >= image.sections.len() || section == image.percpu {
+        if exported {
+            return unsigned;
+        }
+        if section >= image.sections.len() || section == image.percpu {
             return false;
         }
         unsigned || !stays_loaded(self.look, section)

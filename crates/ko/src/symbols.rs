@@ -106,7 +106,9 @@ fn undefined(look: &Look<'_>, symbol: Symbol) -> Option<Finding> {
     let name = look.image.symbol_name(symbol);
     let unknown = |errno: Errno| format!("{}: Unknown symbol {name} (err -{})", look.name, errno.number());
     let readable = format!("{:#}", demangle(&name));
-    let export = look.kernel.exports.get(&name);
+    // What the kernel's own copy of the module exports isn't there when this one is loaded in its place.
+    let is_own = |owner: &str| owner.rsplit('/').next().unwrap_or(owner).replace('-', "_") == look.name;
+    let export = look.kernel.exports.get(&name).filter(|export| !is_own(&export.owner));
     let Some(export) = export.filter(|export| look.gpl || !export.gpl_only) else {
         if symbol.is_weak() || name == "_GLOBAL_OFFSET_TABLE_" {
             return None;

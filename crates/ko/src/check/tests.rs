@@ -49,6 +49,11 @@ fn older() -> Kernel {
     Kernel { release: "6.1.0".into(), ..kernel() }
 }
 
+/// The same kernel with the loader of 6.13.
+fn newer() -> Kernel {
+    Kernel { release: "6.13.0".into(), ..kernel() }
+}
+
 /// A module that is being made.
 struct Specimen {
     writer: Writer<'static>,
@@ -186,7 +191,7 @@ fn with_header(name: &str, field: usize, value: &[u8]) -> Vec<u8> {
 
 #[test]
 fn a_good_module_breaks_no_rule() {
-    for kernel in [kernel(), older()] {
+    for kernel in [kernel(), newer(), older()] {
         assert_eq!(rules(&check(&kernel, &module(|_| {}), &["init_module".into()])), [""; 0]);
     }
 }
@@ -229,7 +234,7 @@ fn what_is_no_module() {
 #[test]
 fn section_tables() {
     let good = module(|_| {});
-    for kernel in [kernel(), older()] {
+    for kernel in [kernel(), newer(), older()] {
         let refuse = |at: usize, value: u8, words: &str| {
             let mut bytes = good.clone();
             bytes[at] = value;
@@ -262,6 +267,9 @@ fn section_tables() {
     }
     let empty = with_header(".shstrtab", 32, &[0; 8]);
     refused(&kernel(), &empty, "section-names", Errno::Enoexec, "empty section name table");
+    let odd = with_header(".shstrtab", 4, &[7]);
+    refused(&newer(), &odd, "section-names", Errno::Enoexec, "Invalid ELF section name table type: 7");
+    assert!(!check(&kernel(), &odd, &[]).is_refused(), "6.12.95 doesn't look");
 }
 
 #[test]
@@ -348,6 +356,11 @@ fn symbols_of_the_kernel() {
     let got = module(|m| _ = m.symbol("_GLOBAL_OFFSET_TABLE_", SymbolSection::Undefined, false));
     assert!(!check(&kernel(), &got, &[]).is_refused());
     assert!(!check(&kernel(), &module(|m| _ = m.call("fuse_thing", 5)), &[]).is_refused());
+    let own = module(|m| {
+        m.name = "fuse".into();
+        m.call("fuse_thing", 5);
+    });
+    assert_eq!(verdict(&kernel(), &own).0, "unknown-symbol", "the other of its name isn't loaded");
 
     let gpl = |license: &str| module(|m| _ = m.call("gpl_thing", 3).info("license", Some(license)));
     for license in ["GPL", "GPL v2", "Dual MIT/GPL"] {
@@ -471,7 +484,7 @@ proptest! {
             let at = at.index(bytes.len());
             bytes[at] = value;
         }
-        for kernel in [kernel(), older()] {
+        for kernel in [kernel(), newer(), older()] {
             let _ = check(&kernel, &bytes, &[]);
             let _ = check(&kernel, &bytes[..cut.index(bytes.len())], &[]);
         }
@@ -485,7 +498,7 @@ proptest! {
         let table = u64::from_le_bytes(*bytes[0x28..].first_chunk().unwrap()) as usize;
         let at = (table + 64 * index + field).min(bytes.len() - width);
         bytes[at..at + width].copy_from_slice(&value[..width]);
-        for kernel in [kernel(), older()] {
+        for kernel in [kernel(), newer(), older()] {
             let _ = check(&kernel, &bytes, &[]);
         }
     }
