@@ -10,6 +10,7 @@ use crate::finding::{Errno, Finding, Report};
 use crate::image::{Bytes, Image, THIS_MODULE};
 use crate::kernel::{Kernel, Loader};
 use crate::relocations;
+pub(crate) use crate::relocations::relocation_name;
 use crate::rules::Id;
 use crate::symbols;
 

@@ -196,7 +196,7 @@ fn is_got(kind: u32) -> bool {
 }
 
 /// The psABI's name of a relocation type that is met in objects.
-fn relocation_name(kind: u32) -> &'static str {
+pub(crate) fn relocation_name(kind: u32) -> &'static str {
     match kind {
         3 => "R_X86_64_GOT32",
         9 => "R_X86_64_GOTPCREL",
@@ -207,8 +207,16 @@ fn relocation_name(kind: u32) -> &'static str {
         19 => "R_X86_64_TLSGD",
         20 => "R_X86_64_TLSLD",
         22 => "R_X86_64_GOTTPOFF",
+        21 => "R_X86_64_DTPOFF32",
         23 => "R_X86_64_TPOFF32",
+        25 => "R_X86_64_GOTOFF64",
         26 => "R_X86_64_GOTPC32",
+        27 => "R_X86_64_GOT64",
+        28 => "R_X86_64_GOTPCREL64",
+        29 => "R_X86_64_GOTPC64",
+        31 => "R_X86_64_PLTOFF64",
+        34 => "R_X86_64_GOTPC32_TLSDESC",
+        35 => "R_X86_64_TLSDESC_CALL",
         41 => "R_X86_64_GOTPCRELX",
         42 => "R_X86_64_REX_GOTPCRELX",
         _ => "unknown to the loader",
