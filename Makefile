@@ -3,7 +3,7 @@
 CARGO ?= cargo
 VEXLAB = target/release/vexlab
 
-.PHONY: demo test lint bench docs build prerequisites clean
+.PHONY: demo test lint bench loader-diff docs build prerequisites clean
 
 ## demo: from VexFS's source to a verdict in a real kernel
 demo: build
@@ -24,6 +24,11 @@ bench: build
 	$(CARGO) bench --locked -p vexlab --bench loop > target/performance.md
 	mv target/performance.md docs/performance.md
 	cat docs/performance.md
+
+## loader-diff: what `vexlab check` says beside what the kernel's loader does, on changed modules
+loader-diff: build
+	$(VEXLAB) kernel add debian-6.1-cloud
+	$(CARGO) run --release --locked -p lab --example loader_diff -- debian-6.1-cloud crc7 500
 
 ## docs: the pages that are made from the program
 docs: build

@@ -3,7 +3,8 @@
 //!
 //! `cargo run --release -p lab --example loader_diff -- KERNEL MODULE COUNT [SEED]` changes one of the kernel's
 //! own modules COUNT times, has each copy judged and loaded, and prints where the two disagree: on whether it is
-//! refused, on the errno, or on the words, and which copies the loader took and the kernel then fell over. Copies that `ko` says the loader would be harmed by are not loaded.
+//! refused, on the errno, or on the words, and which copies the loader took and the kernel then fell over. Copies
+//! that `ko` says the loader would be harmed by are not loaded.
 #![expect(clippy::print_stdout, reason = "this is a program")]
 
 use std::error::Error;
