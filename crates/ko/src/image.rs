@@ -351,8 +351,10 @@ impl<'a> Image<'a> {
                 format!(
                     "sh_link of the symbol table (section {index}) is {link}, which is none of the {count} sections"
                 ),
+                // The kernel prints them with %d.
                 format!(
-                    "Invalid ELF sh_link!=SHN_UNDEF({link}) or (sh_link({link}) >= hdr->e_shnum({count})"
+                    "Invalid ELF sh_link!=SHN_UNDEF({signed}) or (sh_link({signed}) >= hdr->e_shnum({count})",
+                    signed = link.cast_signed()
                 ),
             ));
         }
