@@ -18,6 +18,8 @@ pub(crate) fn tests() -> Vec<Trial> {
         machine("shell::is_on_a_terminal", USUAL, is_on_a_terminal),
         machine("shell::follows_the_window", USUAL, follows_the_window),
         machine("shell::passes_ctrl_c_on", USUAL, passes_ctrl_c_on),
+        machine("shell::ends_with_its_terminal", USUAL, ends_with_its_terminal),
+        machine("shell::reads_commands_from_a_pipe", USUAL, reads_commands_from_a_pipe),
     ]
 }
 
@@ -148,4 +150,48 @@ fn passes_ctrl_c_on(context: &Context) {
     terminal.shows(context, "still here");
     assert!(!terminal.screen().contains("over with 0"), "{}", terminal.screen());
     assert_eq!(terminal.leaves(context, "exit 5\n"), Some(5));
+}
+
+/// A terminal that is closed is the end of what runs on it, also where no signal tells: it controls nobody.
+fn ends_with_its_terminal(context: &Context) {
+    // The program must not hold our end open itself.
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let user = openpt(flags).expect("a terminal");
+    grantpt(&user).and_then(|()| unlockpt(&user)).expect("a terminal can be used");
+    let name = ptsname(&user, Vec::new()).expect("a terminal has a name");
+    let line = rustix::fs::open(&name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).expect("its line");
+    let share = || Stdio::from(line.try_clone().expect("a line can be shared"));
+    let mut child = Command::new(env!("CARGO_BIN_EXE_vexlab"))
+        .args(["shell", "--no-module", "--kernel", KERNEL])
+        .env("XDG_CACHE_HOME", context.cache())
+        .env("TERM", "dumb")
+        .current_dir(context.dir())
+        .stdin(share())
+        .stdout(share())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("vexlab can be started");
+    drop(line);
+    let mut user = File::from(user);
+    user.write_all(b"sh -c 'echo be\"\"gun; exec sleep 600'\n").expect("the terminal takes keys");
+    let (mut screen, mut buffer) = (String::new(), [0; 1024]);
+    while !screen.contains("begun") {
+        let length = user.read(&mut buffer).expect("vexlab has not ended");
+        screen.push_str(&String::from_utf8_lossy(&buffer[..length]));
+    }
+    drop(user);
+    let ended = std::cell::Cell::new(None);
+    let child = std::cell::RefCell::new(&mut child);
+    context.wait_until("vexlab has ended", USUAL, || {
+        ended.set(child.borrow_mut().try_wait().expect("it is our child"));
+        ended.get().is_some()
+    });
+    assert_eq!(ended.get().and_then(|status| status.code()), Some(128 + 1), "as a shell says it of SIGHUP");
+}
+
+/// Without a terminal the shell is one that reads a script.
+fn reads_commands_from_a_pipe(context: &Context) {
+    let call = context.vexlab(["shell", "--no-module", "--kernel", KERNEL]);
+    let ended = call.input(b"tty\necho he\"\"re\nexit 4\n").run();
+    assert_eq!((ended.status, ended.stdout.as_str()), (4, "not a tty\nhere\n"), "{ended}");
 }

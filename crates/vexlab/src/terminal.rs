@@ -6,7 +6,7 @@ use std::io::{IsTerminal, Read, stdin, stdout};
 use lab::error::{Context, Result};
 use lab::session::Outgoing;
 use rustix::termios::{self, OptionalActions, Termios};
-use signal_hook::consts::SIGWINCH;
+use signal_hook::consts::{SIGHUP, SIGWINCH};
 use signal_hook::iterator::Signals;
 use wire::{Request, WindowSize};
 
@@ -18,7 +18,7 @@ pub(crate) struct Raw {
 impl Raw {
     /// Switches our terminal. Nothing where standard input or output is none.
     pub(crate) fn enter() -> Result<Option<Self>> {
-        if !stdin().is_terminal() || !stdout().is_terminal() {
+        if !is_ours() {
             return Ok(None);
         }
         let before = termios::tcgetattr(stdin()).context(|| "read the terminal's settings".to_owned())?;
@@ -46,8 +46,17 @@ pub(crate) fn size() -> WindowSize {
         .map_or(usual, |size| WindowSize { rows: size.ws_row, columns: size.ws_col })
 }
 
-/// Hands our standard input to the program, from a thread that ends with the process.
-pub(crate) fn send_input(to: Outgoing) {
+/// Whether we are on a terminal, with which a program in the machine can be given one.
+pub(crate) fn is_ours() -> bool {
+    stdin().is_terminal() && stdout().is_terminal()
+}
+
+/// The signal that tells a program that its terminal is gone.
+const HANGUP: Request = Request::Signal { number: SIGHUP };
+
+/// Hands our standard input to the program, from a thread that ends with the process. `at_end` is sent when
+/// there is no more of it.
+fn send_input_until(to: Outgoing, at_end: Request) {
     std::thread::spawn(move || {
         let mut buffer = [0; 4096];
         loop {
@@ -58,12 +67,23 @@ pub(crate) fn send_input(to: Outgoing) {
                     }
                 }
                 Ok(0) | Err(_) => {
-                    to.input(&Request::StdinEnd);
+                    to.input(&at_end);
                     return;
                 }
             }
         }
     });
+}
+
+/// Hands our standard input to the program, and its end.
+pub(crate) fn send_input(to: Outgoing) {
+    send_input_until(to, Request::StdinEnd);
+}
+
+/// Hands our terminal's keys to the program. They end only when the terminal is gone: then the program's is,
+/// too.
+pub(crate) fn send_keys(to: Outgoing) {
+    send_input_until(to, HANGUP);
 }
 
 /// Hands changes of our window's size to the program.

@@ -37,8 +37,10 @@ pub(crate) fn run(lab: &Lab, dir: &Path, arguments: &CommandArgs) -> Result<u8> 
     Ok(exit_status(&ended))
 }
 
-/// Opens a shell in a machine.
+/// Opens a shell in a machine. Without a terminal on our side it has none either, and reads its commands from
+/// our standard input as any shell does.
 pub(crate) fn shell(lab: &Lab, dir: &Path, arguments: &ShellArgs) -> Result<u8> {
+    let on_terminal = terminal::is_ours();
     let mut raw = None;
     let mut failed = None;
     let mut input = |outgoing: Outgoing| {
@@ -47,12 +49,15 @@ pub(crate) fn shell(lab: &Lab, dir: &Path, arguments: &ShellArgs) -> Result<u8> 
             terminal::send_sizes(outgoing.clone())
         });
         failed = entered.err();
-        terminal::send_input(outgoing);
+        match on_terminal {
+            true => terminal::send_keys(outgoing),
+            false => terminal::send_input(outgoing),
+        }
     };
     let process = Process {
         arguments: vec!["sh".into(), "-l".into()],
         environment: environment(),
-        terminal: Some(terminal::size()),
+        terminal: on_terminal.then(terminal::size),
     };
     let ended = in_machine(lab, dir, &arguments.run, arguments.no_module, process, &mut input);
     // What is printed from here on is for a terminal in its ordinary state.
