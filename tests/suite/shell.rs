@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
+use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
@@ -27,7 +28,7 @@ pub(crate) fn tests() -> Vec<Trial> {
 struct Terminal {
     user: File,
     screen: Arc<Mutex<String>>,
-    child: std::process::Child,
+    child: Child,
 }
 
 impl Terminal {
@@ -82,7 +83,7 @@ impl Terminal {
     /// Leaves the shell and answers with the program's status.
     fn leaves(mut self, context: &Context, keys: &str) -> Option<i32> {
         self.types(keys);
-        let child = std::cell::RefCell::new(&mut self.child);
+        let child = RefCell::new(&mut self.child);
         let ended = || child.borrow_mut().try_wait().is_ok_and(|status| status.is_some());
         context.wait_until("the shell has ended", USUAL, ended);
         self.child.wait().expect("it has ended").code()
@@ -152,6 +153,17 @@ fn passes_ctrl_c_on(context: &Context) {
     assert_eq!(terminal.leaves(context, "exit 5\n"), Some(5));
 }
 
+/// A program that does not outlive its test.
+struct Guarded(RefCell<Child>);
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        // It has ended already where the test has passed.
+        let _ = self.0.get_mut().kill();
+        let _ = self.0.get_mut().wait();
+    }
+}
+
 /// A terminal that is closed is the end of what runs on it, also where no signal tells: it controls nobody.
 fn ends_with_its_terminal(context: &Context) {
     // The program must not hold our end open itself.
@@ -161,7 +173,7 @@ fn ends_with_its_terminal(context: &Context) {
     let name = ptsname(&user, Vec::new()).expect("a terminal has a name");
     let line = rustix::fs::open(&name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).expect("its line");
     let share = || Stdio::from(line.try_clone().expect("a line can be shared"));
-    let mut child = Command::new(env!("CARGO_BIN_EXE_vexlab"))
+    let child = Command::new(env!("CARGO_BIN_EXE_vexlab"))
         .args(["shell", "--no-module", "--kernel", KERNEL])
         .env("XDG_CACHE_HOME", context.cache())
         .env("TERM", "dumb")
@@ -171,6 +183,7 @@ fn ends_with_its_terminal(context: &Context) {
         .stderr(Stdio::null())
         .spawn()
         .expect("vexlab can be started");
+    let child = Guarded(RefCell::new(child));
     drop(line);
     let mut user = File::from(user);
     user.write_all(b"sh -c 'echo be\"\"gun; exec sleep 600'\n").expect("the terminal takes keys");
@@ -180,10 +193,9 @@ fn ends_with_its_terminal(context: &Context) {
         screen.push_str(&String::from_utf8_lossy(&buffer[..length]));
     }
     drop(user);
-    let ended = std::cell::Cell::new(None);
-    let child = std::cell::RefCell::new(&mut child);
+    let ended = Cell::new(None);
     context.wait_until("vexlab has ended", USUAL, || {
-        ended.set(child.borrow_mut().try_wait().expect("it is our child"));
+        ended.set(child.0.borrow_mut().try_wait().expect("it is our child"));
         ended.get().is_some()
     });
     assert_eq!(ended.get().and_then(|status| status.code()), Some(128 + 1), "as a shell says it of SIGHUP");
