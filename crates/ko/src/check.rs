@@ -7,8 +7,11 @@ use std::collections::HashMap;
 use rustc_demangle::demangle;
 
 use crate::finding::{Errno, Finding, Report};
+use crate::hazards;
 use crate::image::{Bytes, Image, THIS_MODULE};
 use crate::kernel::{Kernel, Loader};
+use crate::lines;
+use crate::policy::Policy;
 use crate::relocations;
 pub(crate) use crate::relocations::relocation_name;
 use crate::rules::Id;
@@ -45,11 +48,11 @@ pub(crate) enum Version {
     Bad(Box<Finding>),
 }
 
-/// Looks a module over as the kernel would. `functions` are those of a Rust side that must be in it.
+/// Looks a module over as the kernel would, and then for what the kernel doesn't look for.
 ///
 /// What the loader comes upon first is [`Report::first`]; what it would find after that is listed as well, as
 /// far as the file can be read.
-pub fn check(kernel: &Kernel, bytes: &[u8], functions: &[String]) -> Report {
+pub fn check(kernel: &Kernel, bytes: &[u8], policy: &Policy) -> Report {
     let mut report = Report::default();
     let bytes = match signature(kernel, bytes) {
         Ok(bytes) => Bytes(bytes),
@@ -87,7 +90,11 @@ pub fn check(kernel: &Kernel, bytes: &[u8], functions: &[String]) -> Report {
     symbols::duplicate_exports(&look, &mut report);
     look.already_built_in(&mut report);
     look.dependencies(&mut report);
-    symbols::missing_functions(&look, functions, &mut report);
+    symbols::missing_functions(&look, &policy.functions, &mut report);
+    lines::add(look.image, &mut report.refusals);
+    let (hazards, measures) = hazards::find(&look, policy);
+    report.add_hazards(hazards, policy);
+    report.measures = measures;
     report
 }
 

@@ -4,7 +4,9 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::rules::{Id, RULES, Rule, rule};
+use crate::image::Image;
+use crate::policy::Policy;
+use crate::rules::{COUNT, Class, Id, Rule, rule};
 
 /// An error number of Linux, as the loader returns it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +54,10 @@ pub struct Finding {
     pub section: Option<String>,
     /// Where, in bytes from the section's start; for the ELF file's own tables, from the file's.
     pub offset: Option<u64>,
+    /// The source line that it comes from, `file:line`, where the object says so.
+    pub line: Option<String>,
+    /// The index of the section, for finding the line.
+    pub(crate) section_index: usize,
     /// What the loader returns; nothing where it isn't the loader that refuses.
     pub errno: Option<Errno>,
     /// The line that the kernel would print; nothing where it says nothing.
@@ -69,6 +75,8 @@ impl Finding {
             symbol: None,
             section: None,
             offset: None,
+            line: None,
+            section_index: 0,
             errno: None,
             kernel: None,
             remedy: Cow::Borrowed(rule.mend),
@@ -92,6 +100,11 @@ impl Finding {
         self.section = Some(section.into());
         self.offset = Some(offset);
         self
+    }
+
+    /// Where in the code or the data it is.
+    pub(crate) fn place(self, image: &Image<'_>, section: usize, offset: u64) -> Self {
+        Self { section_index: section, ..self.at(image.section_name(section), offset) }
     }
 
     pub(crate) fn in_section(mut self, section: impl Into<String>) -> Self {
@@ -119,6 +132,9 @@ impl fmt::Display for Finding {
             (None, None) => {}
         }
         f.write_str(&self.message)?;
+        if let Some(line) = &self.line {
+            write!(f, " ({line})")?;
+        }
         match (&self.kernel, self.errno) {
             (Some(words), Some(errno)) => {
                 write!(f, ": the kernel would say `{words}` ({})", errno.name())
@@ -132,18 +148,43 @@ impl fmt::Display for Finding {
 /// Findings of one rule beyond these are only counted.
 const MOST_OF_A_RULE: usize = 100;
 
+/// A hazard that the module's project allows.
+#[derive(Debug, Clone)]
+pub struct Allowed {
+    /// What there is to say.
+    pub finding: Finding,
+    /// Why it is allowed.
+    pub reason: String,
+}
+
 /// All there is to say of one module on one kernel.
 #[derive(Debug, Clone, Default)]
 pub struct Report {
     /// The module's name, where it says one.
     pub name: String,
-    /// The findings, in the order in which the loader would come upon them.
-    pub findings: Vec<Finding>,
+    /// The refusals, in the order in which the loader would come upon them.
+    pub refusals: Vec<Finding>,
+    /// The hazards that nothing allows.
+    pub hazards: Vec<Finding>,
+    /// The hazards that the module's project allows.
+    pub allowed: Vec<Allowed>,
     /// How many more there are of rules that are broken very often.
     pub more: usize,
+    /// What was measured.
+    pub measures: Measures,
     errno: Option<Errno>,
     symbols: Option<Errno>,
-    counts: [usize; RULES.len()],
+    counts: Counts,
+}
+
+/// How often each rule was broken.
+#[derive(Debug, Clone)]
+struct Counts([usize; COUNT]);
+
+impl Default for Counts {
+    fn default() -> Self {
+        Self([0; COUNT])
+    }
 }
 
 impl Report {
@@ -161,14 +202,39 @@ impl Report {
         self.keep(finding);
     }
 
-    fn keep(&mut self, finding: Finding) {
-        let count = &mut self.counts[finding.rule.id as usize];
-        *count += 1;
-        if *count <= MOST_OF_A_RULE {
-            self.findings.push(finding);
-        } else {
-            self.more += 1;
+    /// Adds the hazards, all that there are, and parts them into those that are allowed and the others.
+    pub(crate) fn add_hazards(&mut self, hazards: Vec<Finding>, policy: &Policy) {
+        let mut used = vec![false; policy.allowances.len()];
+        for finding in hazards {
+            match policy.allowances.iter().position(|allowance| allowance.allows(&finding)) {
+                Some(index) => {
+                    used[index] = true;
+                    let reason = policy.allowances[index].reason.clone();
+                    self.allowed.push(Allowed { finding, reason });
+                }
+                None => self.keep(finding),
+            }
         }
+        let unused = policy.allowances.iter().zip(used).filter(|(_, used)| !used);
+        unused.for_each(|(allowance, _)| self.keep(allowance.unused()));
+    }
+
+    fn keep(&mut self, finding: Finding) {
+        let count = &mut self.counts.0[finding.rule.id as usize];
+        *count += 1;
+        if *count > MOST_OF_A_RULE {
+            self.more += 1;
+            return;
+        }
+        match finding.rule.class {
+            Class::Refusal => self.refusals.push(finding),
+            Class::Hazard => self.hazards.push(finding),
+        }
+    }
+
+    /// All findings that nothing allows, refusals first.
+    pub fn findings(&self) -> impl Iterator<Item = &Finding> {
+        self.refusals.iter().chain(&self.hazards)
     }
 
     /// What loading the module would return. `simplify_symbols` goes on after a symbol that it can't resolve,
@@ -177,13 +243,43 @@ impl Report {
         self.symbols.or(self.errno)
     }
 
-    /// The finding that the kernel comes upon first.
+    /// The refusal that the kernel comes upon first.
     pub fn first(&self) -> Option<&Finding> {
-        self.findings.iter().find(|finding| finding.errno.is_some()).or(self.findings.first())
+        self.refusals.iter().find(|finding| finding.errno.is_some()).or(self.refusals.first())
     }
 
     /// Whether the module is not to be loaded.
     pub fn is_refused(&self) -> bool {
-        !self.findings.is_empty()
+        !self.refusals.is_empty()
+    }
+}
+
+/// What was measured of a module that can be read.
+#[derive(Debug, Clone, Default)]
+pub struct Measures {
+    /// What it takes up in memory, in bytes: the sum of its loaded sections' sizes.
+    pub size: u64,
+    /// What it needs of the kernel's stack; nothing where there is no code to be looked at.
+    pub stack: Option<Stack>,
+}
+
+/// What a module needs of the kernel's stack, in bytes.
+#[derive(Debug, Clone, Default)]
+pub struct Stack {
+    /// The size of the kernel's stack.
+    pub available: u64,
+    /// The largest frame: the function, and its bytes with the return address.
+    pub largest: (String, u64),
+    /// The deepest chain of calls, each function with its frame.
+    pub deepest: Vec<(String, u64)>,
+    /// What functions of the deepest chain, and of any chain that is as deep, call and can't be followed: the kernel's
+    /// functions by name, and calls by pointer as `a pointer in FUNCTION`. Sorted.
+    pub unknown: Vec<String>,
+}
+
+impl Stack {
+    /// The sum of the deepest chain's frames, in bytes.
+    pub fn depth(&self) -> u64 {
+        self.deepest.iter().map(|(_, frame)| frame).sum()
     }
 }

@@ -33,7 +33,7 @@ pub struct Kernel {
     pub modules: BTreeSet<String>,
 }
 
-/// The options of a kernel's configuration that its module loader acts on.
+/// The options of a kernel's configuration that its module loader acts on, and those that decide what is a hazard.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Options {
     /// `CONFIG_MODVERSIONS`: symbols have versions.
@@ -48,6 +48,49 @@ pub struct Options {
     pub strict_rwx: bool,
     /// `CONFIG_LIVEPATCH`: live patches are taken.
     pub livepatch: bool,
+    /// `CONFIG_RETPOLINE`, since 6.9 `CONFIG_MITIGATION_RETPOLINE`: indirect branches go through thunks.
+    pub retpoline: bool,
+    /// `CONFIG_RETHUNK`, `CONFIG_MITIGATION_RETHUNK`: returns go through a thunk.
+    pub rethunk: bool,
+    /// `CONFIG_SLS`, `CONFIG_MITIGATION_SLS`: what follows a return is `int3`.
+    pub sls: bool,
+    /// `CONFIG_X86_KERNEL_IBT`: what is called by pointer begins with `endbr64`.
+    pub ibt: bool,
+    /// `CONFIG_CONSTRUCTORS`: constructors are run.
+    pub constructors: bool,
+    /// `CONFIG_FRAME_WARN`: the largest frame that isn't warned of, in bytes; nothing where it isn't set.
+    pub frame_warn: Option<u64>,
+    /// `CONFIG_KASAN`: the stack is twice as large.
+    pub kasan: bool,
+}
+
+impl Options {
+    /// Reads them from a configuration: `value` gives what an option (`CONFIG_…`) is set to.
+    pub fn new<'c>(value: impl Fn(&str) -> Option<&'c str>) -> Self {
+        let is_set = |name| value(name) == Some("y");
+        Self {
+            modversions: is_set("CONFIG_MODVERSIONS"),
+            force_load: is_set("CONFIG_MODULE_FORCE_LOAD"),
+            signatures_forced: is_set("CONFIG_MODULE_SIG_FORCE"),
+            missing_imports_allowed: is_set("CONFIG_MODULE_ALLOW_MISSING_NAMESPACE_IMPORTS"),
+            strict_rwx: is_set("CONFIG_STRICT_MODULE_RWX"),
+            livepatch: is_set("CONFIG_LIVEPATCH"),
+            retpoline: is_set("CONFIG_RETPOLINE") || is_set("CONFIG_MITIGATION_RETPOLINE"),
+            rethunk: is_set("CONFIG_RETHUNK") || is_set("CONFIG_MITIGATION_RETHUNK"),
+            sls: is_set("CONFIG_SLS") || is_set("CONFIG_MITIGATION_SLS"),
+            ibt: is_set("CONFIG_X86_KERNEL_IBT"),
+            constructors: is_set("CONFIG_CONSTRUCTORS"),
+            frame_warn: value("CONFIG_FRAME_WARN")
+                .and_then(|bytes| bytes.parse().ok())
+                .filter(|bytes| *bytes > 0),
+            kasan: is_set("CONFIG_KASAN"),
+        }
+    }
+
+    /// The size of a task's stack in bytes: `THREAD_SIZE` in `arch/x86/include/asm/page_64_types.h`.
+    pub(crate) fn stack(self) -> u64 {
+        if self.kasan { 32 << 10 } else { 16 << 10 }
+    }
 }
 
 /// The form of the loader's checks.

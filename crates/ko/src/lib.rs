@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Relocatable objects: what an archive exports, what in an object can be made fit for a kernel, and what a
-//! kernel would refuse in a module.
+//! kernel would refuse in a module or suffer from.
 //!
 //! Bytes in, findings (or better bytes) out: nothing here opens a file, starts a program, or knows of machines.
 #![forbid(unsafe_code)]
@@ -8,11 +8,16 @@
 mod archive;
 /// What a kernel's loader says to a module.
 mod check;
+mod code;
 mod finding;
+mod graph;
+/// What a kernel loads and ought not to have to.
+mod hazards;
 /// A module's file as the loader sees it.
 mod image;
 mod kernel;
 mod lines;
+mod policy;
 mod relax;
 mod relocations;
 mod rules;
@@ -20,10 +25,11 @@ mod symbols;
 
 pub use archive::{exports, undefined};
 pub use check::check;
-pub use finding::{Errno, Finding, Report};
+pub use finding::{Allowed, Errno, Finding, Measures, Report, Stack};
 pub use kernel::{Export, Exports, Kernel, Options, OwnModule, SymversError, builtin_in_sysfs};
+pub use policy::{Allowance, Policy};
 pub use relax::{GotUse, Reason, Relaxed, relax};
-pub use rules::{Class, Id, RULES, Rule, explain, rule_named, rules_page};
+pub use rules::{Class, Id, Rule, explain, rule_named, rules, rules_page};
 
 use object::Object;
 use thiserror::Error;

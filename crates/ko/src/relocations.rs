@@ -11,7 +11,7 @@ use crate::image::Section;
 use crate::rules::Id;
 
 /// The size of `Elf64_Rela`.
-const RELOCATION: usize = 24;
+pub(crate) const RELOCATION: usize = 24;
 /// `SHF_RELA_LIVEPATCH`: applied when what is patched is loaded.
 const LIVEPATCH: u64 = 0x0010_0000;
 
@@ -29,15 +29,16 @@ fn width(kind: u32) -> Option<u64> {
 }
 
 /// A relocation as it is in the file (`Elf64_Rela`).
-struct Relocation {
-    offset: u64,
-    kind: u32,
-    symbol: u64,
-    addend: i64,
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Relocation {
+    pub(crate) offset: u64,
+    pub(crate) kind: u32,
+    pub(crate) symbol: u64,
+    pub(crate) addend: i64,
 }
 
 impl Relocation {
-    fn read(entry: &[u8]) -> Option<Self> {
+    pub(crate) fn read(entry: &[u8]) -> Option<Self> {
         let (offset, rest) = entry.split_first_chunk()?;
         let (info, rest) = rest.split_first_chunk()?;
         let info = u64::from_le_bytes(*info);

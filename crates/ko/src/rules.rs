@@ -1,16 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The rules that a module is judged by, as data. `docs/rules.md` is made from them.
 //!
-//! Sources are functions of the kernel, in `kernel/module/main.c` unless the name says otherwise, read in
+//! Sources of the refusals are functions of the kernel, in `kernel/module/main.c` unless the name says otherwise, read in
 //! 6.1.192 and 6.12.117; how 6.12.95 differs was seen in a machine.
 
+mod hazards;
+
 use std::fmt::Write as _;
+
+use hazards::HAZARDS;
 
 /// How bad it is to break a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
     /// The module will not be loaded: by the kernel, or, where the kernel would do harm or not notice, by us.
     Refusal,
+    /// The module is loaded, and is dangerous, or not what its makers mean it to be.
+    Hazard,
 }
 
 impl Class {
@@ -18,6 +24,7 @@ impl Class {
     pub fn name(self) -> &'static str {
         match self {
             Self::Refusal => "refusal",
+            Self::Hazard => "hazard",
         }
     }
 }
@@ -43,7 +50,7 @@ pub struct Rule {
     pub mend: &'static str,
 }
 
-/// The rules, in the order of [`RULES`].
+/// The rules, in the order of [`rules`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Id {
     /// The module's signature is missing or malformed.
@@ -102,20 +109,66 @@ pub enum Id {
     MissingDependency,
     /// The Rust side is not in the module.
     MissingFunction,
+    /// Code uses vector or floating-point registers.
+    VectorRegisters,
+    /// Code keeps data below the stack pointer.
+    RedZone,
+    /// A branch through a register or memory goes past the mitigation.
+    IndirectBranch,
+    /// A return goes past the mitigation.
+    NakedReturn,
+    /// A function that is called by pointer doesn't begin with `endbr64`.
+    MissingEndbr,
+    /// Tables for unwinding exceptions are loaded.
+    UnwindTables,
+    /// A constructor is never run.
+    Constructors,
+    /// A section is writable and executable, in a kernel that lets that pass.
+    WritableExecutable,
+    /// A symbol of the module has the name of one of the kernel's.
+    ShadowedSymbol,
+    /// Rust code can panic.
+    ReachablePanic,
+    /// Rust code gives up when memory is short.
+    AbortingAllocation,
+    /// Floating-point arithmetic in software.
+    SoftFloat,
+    /// A function needs much stack for itself.
+    StackFrame,
+    /// A chain of calls needs much stack.
+    StackDepth,
+    /// Functions call each other in a circle.
+    Recursion,
+    /// C and Rust disagree about a function.
+    InterfaceDrift,
+    /// Code that stays uses what is freed after initialisation.
+    SectionMismatch,
+    /// The module is larger than its project allows.
+    SizeBudget,
+    /// An allowance allows nothing.
+    UnusedAllowance,
 }
+
+/// How many rules there are.
+pub(crate) const COUNT: usize = REFUSALS.len() + HAZARDS.len();
 
 /// The rule of an identifier.
 pub(crate) fn rule(id: Id) -> &'static Rule {
-    &RULES[id as usize]
+    let index = id as usize;
+    REFUSALS.get(index).unwrap_or_else(|| &HAZARDS[index - REFUSALS.len()])
 }
 
 /// The rule of a name.
 pub fn rule_named(name: &str) -> Option<&'static Rule> {
-    RULES.iter().find(|rule| rule.name == name)
+    rules().find(|rule| rule.name == name)
 }
 
-/// All rules, in the order in which the loader comes upon what they are about.
-pub static RULES: [Rule; 28] = [
+/// All rules: the refusals in the order in which the loader comes upon what they are about, then the hazards.
+pub fn rules() -> impl Iterator<Item = &'static Rule> {
+    REFUSALS.iter().chain(&HAZARDS)
+}
+
+static REFUSALS: [Rule; 28] = [
     Rule {
         id: Id::Signature,
         name: "signature",
@@ -469,18 +522,20 @@ pub fn explain(rule: &Rule) -> String {
     )
 }
 
-/// The documentation of the rules: a Markdown page, made from [`RULES`].
+/// The documentation of the rules: a Markdown page, made from [`rules`].
 pub fn rules_page() -> String {
     let mut page = String::from(
-        "# Rules\n\nWhat `vexlab check`, and `vexlab test` before it loads a module, compare a module with, in the order \
-         in which\nthe kernel's loader comes upon it. A *refusal* means that the kernel will not load the module, or \
-         that loading\nit would do harm that the kernel doesn't notice. `vexlab check --explain ID` prints one of \
-         them.\n\n| id | class | |\n| --- | --- | --- |\n",
+        "# Rules\n\nWhat `vexlab check`, and `vexlab test` before it loads a module, look for. A *refusal* means that the \
+         kernel will\nnot load the module, or that loading it would do harm that the kernel doesn't notice; refusals \
+         are in the order\nin which the kernel's loader comes upon them. A *hazard* means that the module loads and is \
+         dangerous. Hazards\nrefuse nothing unless that is asked for (`--strict`, or `strict = true` under `[check]`); \
+         one by one they can be\nallowed with `[[check.allow]]` in `vexlab.toml`, refusals can't. \
+         `vexlab check --explain ID` prints one rule.\n\n| id | class | |\n| --- | --- | --- |\n",
     );
-    for rule in &RULES {
+    for rule in rules() {
         let _ = writeln!(page, "| [`{0}`](#{0}) | {1} | {2} |", rule.name, rule.class.name(), rule.title);
     }
-    for rule in &RULES {
+    for rule in rules() {
         page.push('\n');
         page.push_str(&explain(rule));
     }
@@ -493,7 +548,7 @@ mod tests {
 
     #[test]
     fn the_table_is_in_the_order_of_the_identifiers() {
-        for (index, rule) in RULES.iter().enumerate() {
+        for (index, rule) in rules().enumerate() {
             assert_eq!(rule.id as usize, index, "{}", rule.name);
             assert_eq!(rule_named(rule.name).unwrap().id, rule.id, "names are unique");
         }

@@ -19,16 +19,26 @@ const LIVEPATCH: u16 = 0xff20;
 /// A symbol as it is in the file (`Elf64_Sym`).
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Symbol {
-    name: u32,
+    pub(crate) name: u32,
     info: u8,
     pub(crate) section: u16,
     pub(crate) value: u64,
+    pub(crate) size: u64,
 }
 
 /// The size of `Elf64_Sym`.
 const SYMBOL: u64 = 24;
 
 impl Symbol {
+    /// Its type, `STT_…`.
+    pub(crate) fn kind(self) -> u8 {
+        self.info & 0xf
+    }
+
+    pub(crate) fn is_global(self) -> bool {
+        self.info >> 4 != elf::STB_LOCAL.0
+    }
+
     fn is_weak(self) -> bool {
         self.info >> 4 == elf::STB_WEAK.0
     }
@@ -44,12 +54,14 @@ impl<'a> Image<'a> {
     pub(crate) fn symbol(&self, index: u64) -> Option<Symbol> {
         let start = usize::try_from(index.checked_mul(SYMBOL)?).ok()?;
         let bytes: &[u8; 24] = self.data(self.symbols).get(start..)?.first_chunk()?;
-        let [n0, n1, n2, n3, info, _, s0, s1, value @ ..] = bytes;
+        let [n0, n1, n2, n3, info, _, s0, s1, rest @ ..] = bytes;
+        let (value, size) = rest.split_first_chunk()?;
         Some(Symbol {
             name: u32::from_le_bytes([*n0, *n1, *n2, *n3]),
             info: *info,
             section: u16::from_le_bytes([*s0, *s1]),
-            value: u64::from_le_bytes(*value.first_chunk()?),
+            value: u64::from_le_bytes(*value),
+            size: u64::from_le_bytes(*size.first_chunk()?),
         })
     }
 
@@ -59,8 +71,13 @@ impl<'a> Image<'a> {
         String::from_utf8_lossy(self.bytes.text(strings.saturating_add(u64::from(symbol.name))))
     }
 
+    /// All symbols but the first, which is none, each with its index.
+    pub(crate) fn symbols_with_index(&self) -> impl Iterator<Item = (u64, Symbol)> + '_ {
+        (1..self.symbol_count()).filter_map(|index| Some((index, self.symbol(index)?)))
+    }
+
     fn all_symbols(&self) -> impl Iterator<Item = Symbol> + '_ {
-        (1..self.symbol_count()).filter_map(|index| self.symbol(index))
+        self.symbols_with_index().map(|(_, symbol)| symbol)
     }
 }
 

@@ -56,9 +56,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut machine: Option<(Session, tempfile::TempDir)> = None;
     for _ in 0..count.parse::<usize>()? {
         let (what, copy) = changed(&original, &mut random);
-        let report = ko::check(&judge, &copy, &[]);
+        let report = ko::check(&judge, &copy, &ko::Policy::default());
         let harmful =
-            report.findings.iter().any(|f| f.errno.is_none() && f.rule.id != ko::Id::MissingDependency);
+            report.refusals.iter().any(|f| f.errno.is_none() && f.rule.id != ko::Id::MissingDependency);
         if harmful && report.errno().is_none() {
             spared += 1;
             continue;

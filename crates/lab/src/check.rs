@@ -36,7 +36,7 @@ fn one(lab: &Lab, file: &Path, judges: &[ko::Kernel]) -> Result<Vec<Judged>> {
     let judge = |kernel: &ko::Kernel| Judged {
         file: file.to_owned(),
         kernel: kernel.name.clone(),
-        report: ko::check(kernel, &bytes, &[]),
+        report: ko::check(kernel, &bytes, &ko::Policy::default()),
     };
     Ok(judges.iter().map(judge).collect())
 }
@@ -61,8 +61,7 @@ fn value(judged: &Judged) -> Value {
     let Judged { file, kernel, report } = judged;
     let first = report.first().map(std::ptr::from_ref);
     let findings: Vec<Value> = report
-        .findings
-        .iter()
+        .findings()
         .map(|finding| {
             json!({
                 "rule": finding.rule.name,

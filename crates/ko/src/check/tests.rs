@@ -9,14 +9,18 @@ use object::{
 };
 use proptest::prelude::*;
 
-use super::check;
 use crate::finding::{Errno, Report};
 use crate::image::{Bytes, Image, THIS_MODULE};
 use crate::kernel::{Exports, Kernel, Loader, Options};
-use crate::rules::RULES;
+use crate::policy::Policy;
+use crate::rules::rule_named;
 
 const VERMAGIC: &str = "6.12.1 SMP mod_unload modversions ";
 const SIZE: u64 = 1280;
+
+fn check(kernel: &Kernel, bytes: &[u8], functions: &[String]) -> Report {
+    super::check(kernel, bytes, &Policy { functions: functions.to_vec(), ..Policy::default() })
+}
 
 fn kernel() -> Kernel {
     let symvers = "0x00000001\tmodule_layout\tvmlinux\tEXPORT_SYMBOL\t\n\
@@ -37,6 +41,7 @@ fn kernel() -> Kernel {
             missing_imports_allowed: false,
             strict_rwx: true,
             livepatch: true,
+            ..Options::default()
         },
         builtin: ["virtio".to_owned()].into(),
         in_sysfs: ["printk".to_owned()].into(),
@@ -157,7 +162,7 @@ fn module(change: impl FnOnce(&mut Specimen)) -> Vec<u8> {
 }
 
 fn rules(report: &Report) -> Vec<&'static str> {
-    report.findings.iter().map(|finding| finding.rule.name).collect()
+    report.refusals.iter().map(|finding| finding.rule.name).collect()
 }
 
 /// What is found first, and what loading would return.
@@ -168,10 +173,7 @@ fn verdict(kernel: &Kernel, bytes: &[u8]) -> (&'static str, Option<Errno>, Strin
 }
 
 fn refused(kernel: &Kernel, bytes: &[u8], rule: &str, errno: Errno, words: &str) {
-    assert_eq!(
-        verdict(kernel, bytes),
-        (RULES.iter().find(|r| r.name == rule).unwrap().name, Some(errno), words.into())
-    );
+    assert_eq!(verdict(kernel, bytes), (rule_named(rule).unwrap().name, Some(errno), words.into()));
 }
 
 /// Where the header of a section is in the file.
@@ -226,9 +228,9 @@ fn what_is_no_module() {
     bytes[0x10] = 1;
     bytes[0x12] = 183;
     refuse(&bytes, "Invalid architecture in ELF header: 183");
-    assert!(check(&kernel(), &bytes, &[]).findings[0].message.contains("AArch64"));
+    assert!(check(&kernel(), &bytes, &[]).refusals[0].message.contains("AArch64"));
     let archive = [&b"!<arch>\n"[..], &[0; 64]].concat();
-    assert!(check(&kernel(), &archive, &[]).findings[0].message.contains("static library"));
+    assert!(check(&kernel(), &archive, &[]).refusals[0].message.contains("static library"));
 }
 
 #[test]
@@ -318,7 +320,7 @@ fn version_magic() {
     let options = magic(Some("6.12.1 SMP preempt mod_unload "));
     let words = format!("x: version magic '6.12.1 SMP preempt mod_unload ' should be '{VERMAGIC}'");
     refused(&kernel(), &options, "vermagic", Errno::Enoexec, &words);
-    let message = check(&kernel(), &options, &[]).findings[0].message.clone();
+    let message = check(&kernel(), &options, &[]).refusals[0].message.clone();
     assert_eq!(
         message,
         "the version magic differs: the module has `preempt` and the kernel doesn't; the kernel has `modversions` and the \
@@ -328,7 +330,7 @@ fn version_magic() {
         m.versions.clear();
         m.info("vermagic", Some("5.0.0 SMP mod_unload modversions "));
     });
-    assert!(check(&kernel(), &unversioned, &[]).findings[0].message.contains("`5.0.0` is not `6.12.1`"));
+    assert!(check(&kernel(), &unversioned, &[]).refusals[0].message.contains("`5.0.0` is not `6.12.1`"));
     assert!(!check(&kernel(), &magic(None), &[]).is_refused());
     let strict = Kernel { options: Options { force_load: false, ..kernel().options }, ..kernel() };
     assert_eq!(verdict(&strict, &magic(None)), ("vermagic", Some(Errno::Enoexec), String::new()));
@@ -410,7 +412,7 @@ fn relocations() {
     };
     let got = with(elf::R_X86_64_GOTPCREL, 8);
     refused(&kernel(), &got, "relocation-type", Errno::Enoexec, "x: Unknown rela relocation: 9");
-    let finding = &check(&kernel(), &got, &[]).findings[0];
+    let finding = &check(&kernel(), &got, &[]).refusals[0];
     assert_eq!(
         finding.to_string(),
         ".text+0x8: relocation type 9 (R_X86_64_GOTPCREL) against `here`: the kernel would say `x: Unknown rela \
@@ -470,7 +472,7 @@ fn a_rule_broken_a_thousand_times_is_told_of_a_hundred_times() {
         }
     });
     let report = check(&kernel(), &bytes, &[]);
-    assert_eq!((report.findings.len(), report.more), (100, 900));
+    assert_eq!((report.refusals.len(), report.more), (100, 900));
 }
 
 proptest! {

@@ -148,15 +148,15 @@ fn folder_name(kernel: &Kernel) -> String {
 /// is to be known of the kernel can't be read.
 pub fn check(kernel: &Kernel, built: &Built, kernel_decides: bool) -> Result<()> {
     let bytes = std::fs::read(&built.module).context(|| format!("read {}", built.module.display()))?;
-    let functions = built.rust.as_ref().map_or(&[][..], |rust| &rust.exports);
-    let mut report = ko::check(&kernel.judge()?, &bytes, functions);
+    let functions = built.rust.as_ref().map(|rust| rust.exports.clone()).unwrap_or_default();
+    let mut report = ko::check(&kernel.judge()?, &bytes, &ko::Policy { functions, ..ko::Policy::default() });
     if kernel_decides {
-        report.findings.retain(|finding| finding.rule.id == ko::Id::MissingFunction);
+        report.refusals.retain(|finding| finding.rule.id == ko::Id::MissingFunction);
         report.more = 0;
     }
     let Some(first) = report.first() else { return Ok(()) };
     let name = built.module.file_name().unwrap_or_default().display();
-    let message = match report.findings.len() + report.more {
+    let message = match report.refusals.len() + report.more {
         1 => format!("{name} is refused: {first}"),
         2 => format!("{name} is refused: {first}; and one finding more"),
         more => format!("{name} is refused: {first}; and {} findings more", more - 1),

@@ -28,21 +28,13 @@ impl Kernel {
         let modules = self.modules()?;
         let own = modules.files().take(TRIED).find_map(|file| ko::OwnModule::read(&read_module(&file).ok()?));
         let image = File::open(&self.image).context(|| format!("read {}", self.image.display()))?;
-        let option = |name| self.config.is_set(name);
         Ok(ko::Kernel {
             name: self.name.clone(),
             release: self.release.clone(),
             vermagic: own.as_ref().map(|own| own.vermagic.clone()),
             this_module_size: own.as_ref().map(|own| own.this_module_size),
             exports,
-            options: ko::Options {
-                modversions: option("CONFIG_MODVERSIONS"),
-                force_load: option("CONFIG_MODULE_FORCE_LOAD"),
-                signatures_forced: option("CONFIG_MODULE_SIG_FORCE"),
-                missing_imports_allowed: option("CONFIG_MODULE_ALLOW_MISSING_NAMESPACE_IMPORTS"),
-                strict_rwx: option("CONFIG_STRICT_MODULE_RWX"),
-                livepatch: option("CONFIG_LIVEPATCH"),
-            },
+            options: ko::Options::new(|name| self.config.value(name)),
             builtin: modules.builtin().map(str::to_owned).collect(),
             in_sysfs: ko::builtin_in_sysfs(&ReadCache::new(image)),
             modules: modules.names().map(str::to_owned).collect(),

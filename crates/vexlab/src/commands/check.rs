@@ -48,7 +48,7 @@ pub(crate) fn check(lab: &Lab, dir: &Path, arguments: &CheckArgs) -> Result<u8> 
 fn explain(name: &str) -> Result<u8> {
     let Some(rule) = ko::rule_named(name) else {
         let error = Error::usage(format!("there is no rule called {name}"));
-        let names = || ko::RULES.iter().map(|rule| rule.name);
+        let names = || ko::rules().map(|rule| rule.name);
         let list = names().collect::<Vec<_>>().join(", ");
         return Err(match nearest(name, names()) {
             Some(near) => error.with_remedy(format!("did you mean {near}? the rules are: {list}")),
@@ -106,7 +106,7 @@ fn show_one(judged: &Judged, brief: bool) {
         return;
     }
     print(format!("    help: {}", first.remedy));
-    let others: Vec<&Finding> = report.findings.iter().filter(|other| !std::ptr::eq(*other, first)).collect();
+    let others: Vec<&Finding> = report.refusals.iter().filter(|other| !std::ptr::eq(*other, first)).collect();
     if !others.is_empty() {
         print("  beside that:");
     }

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! What a kernel loads, and ought not to have to: the hazards of a module that can be read.
+
+/// Branches that go past the kernel's mitigations.
+mod branches;
+/// What C and Rust say of the same function.
+mod drift;
+/// Vector and floating-point registers.
+mod registers;
+/// Panics, aborts and soft floating point of Rust code.
+mod rust;
+/// Sections and symbols that shouldn't be there, or shouldn't refer to each other.
+mod sections;
+/// Frames, chains of calls, and the red zone.
+mod stack;
+
+use crate::check::Look;
+use crate::code::Code;
+use crate::finding::{Finding, Measures};
+use crate::graph::{self, Graph, Reference};
+use crate::lines;
+use crate::policy::Policy;
+
+/// All hazards of a module, the allowed ones too, and what was measured on the way.
+pub(crate) fn find(look: &Look<'_>, policy: &Policy) -> (Vec<Finding>, Measures) {
+    let code = Code::new(look.image);
+    let mut found = Vec::new();
+    let mut references: Vec<Vec<Reference>> = Vec::with_capacity(code.functions().len());
+    let mut stacks = Vec::with_capacity(code.functions().len());
+    let mut registers = registers::Uses::default();
+    let mut branches = branches::Branches::new(look, &code);
+    for (index, function) in code.functions().iter().enumerate() {
+        let mut of_this = Vec::new();
+        let mut stack = stack::Tracker::new();
+        branches.begin(function);
+        code.walk(function, |step| {
+            graph::references(&code, function, step, &mut of_this);
+            registers.step(index, step);
+            stack.step(&code, function, step);
+            branches.step(&code, function, step, &mut found);
+        });
+        references.push(of_this);
+        stacks.push(stack.finish(&code, function, &mut found));
+    }
+    let graph = Graph::new(&code, &references);
+    branches.finish(&code, &graph, &mut found);
+    registers.finish(&code, &graph, &mut found);
+    rust::check(&code, &graph, &mut found);
+    let stack = stack::check(look, &code, &graph, &stacks, policy, &mut found);
+    let size = sections::check(look, &code, policy, &mut found);
+    drift::check(look.image, &mut found);
+    lines::add(look.image, &mut found);
+    (found, Measures { size, stack })
+}

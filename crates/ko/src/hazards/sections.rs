@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+use object::elf;
+use rustc_demangle::demangle;
+
+use crate::check::Look;
+use crate::code::{Code, Target};
+use crate::finding::Finding;
+use crate::graph::is_about_code;
+use crate::image::{Section, THIS_MODULE};
+use crate::policy::Policy;
+use crate::rules::Id;
+
+/// What C++ and Rust call to unwind, and what they put into tables for it.
+const UNWINDING: [&str; 4] =
+    ["_Unwind_Resume", "rust_eh_personality", "__gxx_personality_v0", "__gcc_personality_v0"];
+
+/// Looks at the module's sections and symbols. Gives what the module takes up in memory, in bytes.
+pub(super) fn check(look: &Look<'_>, code: &Code<'_>, policy: &Policy, found: &mut Vec<Finding>) -> u64 {
+    let image = look.image;
+    let options = look.kernel.options;
+    let mut size = 0_u64;
+    for (index, section) in image.sections.iter().enumerate().filter(|(_, section)| section.is_loaded()) {
+        let name = image.section_name(index);
+        let mut find = |id, message: String| found.push(Finding::new(id, message).in_section(&*name));
+        size = size.saturating_add(section.size);
+        if section.size == 0 {
+            continue;
+        }
+        if name.starts_with(".eh_frame") || name.starts_with(".gcc_except_table") {
+            find(Id::UnwindTables, format!("{} bytes for unwinding exceptions are loaded", section.size));
+        }
+        let is = |names: [&str; 2]| names.iter().any(|n| name == *n || name.starts_with(&format!("{n}.")));
+        if is([".dtors", ".fini_array"]) {
+            find(Id::Constructors, "destructors are never run".to_owned());
+        } else if is([".ctors", ".init_array"]) && !options.constructors {
+            find(
+                Id::Constructors,
+                "constructors are not run: the kernel has no CONFIG_CONSTRUCTORS".to_owned(),
+            );
+        }
+        let both = elf::SHF_WRITE.0 | elf::SHF_EXECINSTR.0;
+        if section.flags & both == both && !options.strict_rwx {
+            find(Id::WritableExecutable, "the section is writable and executable".to_owned());
+        }
+    }
+    symbols(look, found);
+    mismatches(code, found);
+    if let Some(most) = policy.max_size.filter(|most| size > *most) {
+        let message = format!("the module takes up {size} bytes, and `max-size` allows {most}");
+        found.push(Finding::new(Id::SizeBudget, message));
+    }
+    size
+}
+
+fn symbols(look: &Look<'_>, found: &mut Vec<Finding>) {
+    let is_own = |owner: &str| owner.rsplit('/').next().unwrap_or(owner).replace('-', "_") == look.name;
+    for (_, symbol) in look.image.symbols_with_index() {
+        if !symbol.is_global() {
+            continue;
+        }
+        let name = look.image.symbol_name(symbol);
+        if UNWINDING.contains(&&*name) {
+            let message = format!("`{name}` is there, or is asked for: an object was compiled for unwinding");
+            found.push(Finding::new(Id::UnwindTables, message).symbol(&*name));
+        }
+        let is_code_or_data =
+            [elf::STT_FUNC.0, elf::STT_OBJECT.0, elf::STT_NOTYPE.0].contains(&symbol.kind());
+        let section = usize::from(symbol.section);
+        if section == 0 || section >= look.image.sections.len() || !is_code_or_data {
+            continue;
+        }
+        let Some(export) = look.kernel.exports.get(&name).filter(|export| !is_own(&export.owner)) else {
+            continue;
+        };
+        let whose = if export.is_in_image() {
+            "the kernel".to_owned()
+        } else {
+            format!("the module {}", export.owner)
+        };
+        let message = format!("the module has a `{:#}` of its own, and {whose} exports one", demangle(&name));
+        let finding = Finding::new(Id::ShadowedSymbol, message).symbol(&*name);
+        found.push(finding.place(look.image, section, symbol.value));
+    }
+}
+
+/// Whether a section is freed when init has returned: `module_init_section`.
+fn is_freed(name: &str) -> bool {
+    name.starts_with(".init")
+}
+
+/// Whether a section stays, and what it refers to is used.
+fn stays(name: &str, section: Section) -> bool {
+    section.is_loaded()
+        && !is_freed(name)
+        && !is_about_code(name)
+        && !name.starts_with(".ref")
+        // Its fields `init` and `exit` are used once each.
+        && name != THIS_MODULE
+}
+
+fn mismatches(code: &Code<'_>, found: &mut Vec<Finding>) {
+    let image = code.image;
+    let names: Vec<String> = (0..image.sections.len()).map(|index| image.section_name(index)).collect();
+    if !names.iter().any(|name| is_freed(name)) {
+        return;
+    }
+    for (index, name) in names.iter().enumerate().filter(|(index, name)| stays(name, image.sections[*index]))
+    {
+        for relocation in code.relocations(index) {
+            let Some(Target::Inside { section, offset }) = code.target_in_data(relocation) else { continue };
+            if !is_freed(&names[section]) || !image.sections[section].is_loaded() {
+                continue;
+            }
+            let to = code.function_at(section, offset).map(|to| code.functions()[to]);
+            let to = to.map_or_else(|| names[section].clone(), |to| code.readable(&to));
+            let from = code.function_at(index, relocation.offset).map(|from| code.functions()[from]);
+            let of =
+                from.map_or_else(|| format!("{name}+{:#x}", relocation.offset), |from| code.readable(&from));
+            let message = format!("`{of}` stays, and refers to `{to}` in {}, which is freed", names[section]);
+            let finding = Finding::new(Id::SectionMismatch, message);
+            let finding = match from {
+                Some(from) => finding.symbol(code.name(&from)),
+                None => finding,
+            };
+            found.push(finding.place(image, index, relocation.offset));
+        }
+    }
+}

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! What a module's own project says of it.
+
+use rustc_demangle::demangle;
+
+use crate::finding::Finding;
+use crate::rules::Id;
+
+/// What a project asks of its module, and what it allows. The default asks and allows nothing.
+#[derive(Debug, Clone, Default)]
+pub struct Policy {
+    /// Functions of a Rust side that must be in the module.
+    pub functions: Vec<String>,
+    /// The most that the module may take up in memory, in bytes.
+    pub max_size: Option<u64>,
+    /// The most that a chain of its functions may need of the stack, in bytes; half of the kernel's stack where
+    /// nothing is said.
+    pub max_stack: Option<u64>,
+    /// Hazards that are known, each with the reason why it may be there.
+    pub allowances: Vec<Allowance>,
+}
+
+/// A hazard that is allowed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Allowance {
+    /// The rule's name.
+    pub rule: String,
+    /// The symbol that the finding is about, as the object has it or demangled; nothing for a finding that is about
+    /// none.
+    pub symbol: Option<String>,
+    /// Why.
+    pub reason: String,
+}
+
+impl Allowance {
+    pub(crate) fn allows(&self, finding: &Finding) -> bool {
+        if finding.rule.name != self.rule {
+            return false;
+        }
+        match (&self.symbol, &finding.symbol) {
+            (None, None) => true,
+            (Some(wanted), Some(symbol)) => wanted == symbol || *wanted == format!("{:#}", demangle(symbol)),
+            _ => false,
+        }
+    }
+
+    pub(crate) fn unused(&self) -> Finding {
+        let what = match &self.symbol {
+            Some(symbol) => format!("`{}` of `{symbol}`", self.rule),
+            None => format!("`{}`", self.rule),
+        };
+        Finding::new(Id::UnusedAllowance, format!("{what} is allowed and there is no such finding"))
+    }
+}
