@@ -6,7 +6,7 @@ use std::fmt;
 
 use crate::image::Image;
 use crate::policy::Policy;
-use crate::rules::{COUNT, Class, Id, Rule, rule};
+use crate::rules::{COUNT, Class, Id, Rule, rule, rules};
 
 /// An error number of Linux, as the loader returns it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -168,8 +168,6 @@ pub struct Report {
     pub hazards: Vec<Finding>,
     /// The hazards that the module's project allows.
     pub allowed: Vec<Allowed>,
-    /// How many more there are of rules that are broken very often.
-    pub more: usize,
     /// What was measured.
     pub measures: Measures,
     errno: Option<Errno>,
@@ -223,13 +221,22 @@ impl Report {
         let count = &mut self.counts.0[finding.rule.id as usize];
         *count += 1;
         if *count > MOST_OF_A_RULE {
-            self.more += 1;
             return;
         }
         match finding.rule.class {
             Class::Refusal => self.refusals.push(finding),
             Class::Hazard => self.hazards.push(finding),
         }
+    }
+
+    /// How many findings of a class there are, with those of rules that are broken very often and are not all listed.
+    pub fn count(&self, class: Class) -> usize {
+        rules().filter(|rule| rule.class == class).map(|rule| self.counts.0[rule.id as usize]).sum()
+    }
+
+    /// How many findings there are that are not listed.
+    pub fn more(&self) -> usize {
+        self.counts.0.iter().sum::<usize>() - self.refusals.len() - self.hazards.len()
     }
 
     /// All findings that nothing allows, refusals first.

@@ -114,6 +114,14 @@ impl Graph {
         for references in references {
             new.function(references);
         }
+        // What nothing in the code refers to has references too: exports, `struct module`.
+        for section in 0..code.image.sections.len() {
+            for relocation in code.relocations(section) {
+                if code.function_at(section, relocation.offset).is_none() {
+                    new.node(Target::Inside { section, offset: relocation.offset });
+                }
+            }
+        }
         // Data are added as they are come upon.
         let mut next = code.functions().len();
         while let Some(thing) = new.graph.things.get(next).copied() {
@@ -170,8 +178,13 @@ impl Graph {
         next
     }
 
-    /// To each node the one before it on a shortest way from one of `starts`, where there is a way. A start has itself.
-    pub(crate) fn ways_from(&self, starts: impl Iterator<Item = Node>) -> Vec<Option<Node>> {
+    /// To each node the one before it on a shortest way from one of `starts`, where there is a way: over nodes that
+    /// `through` lets pass. A start has itself.
+    pub(crate) fn ways_from(
+        &self,
+        starts: impl Iterator<Item = Node>,
+        through: impl Fn(Node) -> bool,
+    ) -> Vec<Option<Node>> {
         let mut before = vec![None; self.things.len()];
         let mut queue = VecDeque::new();
         for start in starts {
@@ -179,7 +192,8 @@ impl Graph {
             queue.push_back(start);
         }
         while let Some(node) = queue.pop_front() {
-            for edge in self.edges(node) {
+            let edges = if through(node) { self.edges(node) } else { &[] };
+            for edge in edges {
                 if before[edge.to].is_none() {
                     before[edge.to] = Some(node);
                     queue.push_back(edge.to);

@@ -26,7 +26,7 @@ pub struct Allowance {
     /// The rule's name.
     pub rule: String,
     /// The symbol that the finding is about, as the object has it or demangled; nothing for a finding that is about
-    /// none.
+    /// none. A `*` at its end stands for whatever follows.
     pub symbol: Option<String>,
     /// Why.
     pub reason: String,
@@ -39,7 +39,9 @@ impl Allowance {
         }
         match (&self.symbol, &finding.symbol) {
             (None, None) => true,
-            (Some(wanted), Some(symbol)) => wanted == symbol || *wanted == format!("{:#}", demangle(symbol)),
+            (Some(wanted), Some(symbol)) => {
+                matches(wanted, symbol) || matches(wanted, &format!("{:#}", demangle(symbol)))
+            }
             _ => false,
         }
     }
@@ -50,5 +52,12 @@ impl Allowance {
             None => format!("`{}`", self.rule),
         };
         Finding::new(Id::UnusedAllowance, format!("{what} is allowed and there is no such finding"))
+    }
+}
+
+fn matches(wanted: &str, symbol: &str) -> bool {
+    match wanted.strip_suffix('*') {
+        Some(start) => symbol.starts_with(start),
+        None => symbol == wanted,
     }
 }

@@ -97,31 +97,35 @@ fn is_control(mnemonic: iced_x86::Mnemonic) -> bool {
     .contains(&mnemonic)
 }
 
-/// For each function whether something outside the module can lead to it with the registers not saved: going back over
-/// what refers to it, there is a function that nothing in the module refers to, or a datum, before one that saves them.
+/// For each function whether something outside the module can lead to it with the registers not saved.
+///
+/// Going forward from what nothing in the module refers to, calls are followed up to a function that saves them, and
+/// addresses up to one that saves them itself or by way of what it calls: it hands the address on to code that saves
+/// them first.
 fn exposed(code: &Code<'_>, graph: &Graph) -> Vec<bool> {
-    let saves = |node: Node| {
-        graph.edges(node).iter().any(|edge| match graph.thing(edge.to) {
-            Thing::Outside(symbol) => {
-                edge.kind != Kind::Address && code.outside(symbol).starts_with("kernel_fpu_begin")
-            }
-            _ => false,
-        })
+    let is_saving = |node: Node| match graph.thing(node) {
+        Thing::Outside(symbol) => code.outside(symbol).starts_with("kernel_fpu_begin"),
+        _ => false,
     };
-    let mut is_called = vec![false; graph.nodes().len()];
-    for node in graph.nodes().filter(|node| matches!(graph.thing(*node), Thing::Function(_))) {
-        graph.edges(node).iter().filter(|edge| edge.to != node).for_each(|edge| is_called[edge.to] = true);
+    let mut is_referred_to = vec![false; graph.nodes().len()];
+    let mut saves = vec![false; graph.nodes().len()];
+    for node in graph.nodes() {
+        for edge in graph.edges(node).iter().filter(|edge| edge.to != node) {
+            is_referred_to[edge.to] = true;
+            saves[node] |= edge.kind != Kind::Address && is_saving(edge.to);
+        }
     }
-    let is_function = |node: Node| matches!(graph.thing(node), Thing::Function(_));
+    let leads_to_saving = graph.ways(graph.nodes().filter(|node| saves[*node]), |_| true);
     let mut exposed = vec![false; graph.nodes().len()];
-    let mut next: Vec<Node> =
-        graph.nodes().filter(|node| is_function(*node) && !is_called[*node] && !saves(*node)).collect();
+    let mut next: Vec<Node> = graph.nodes().filter(|node| !is_referred_to[*node]).collect();
     while let Some(node) = next.pop() {
-        if std::mem::replace(&mut exposed[node], true) {
+        if saves[node] || std::mem::replace(&mut exposed[node], true) {
             continue;
         }
-        let calls = graph.edges(node).iter().map(|edge| edge.to);
-        next.extend(calls.filter(|to| is_function(*to) && !exposed[*to] && !saves(*to)));
+        let is_code = matches!(graph.thing(node), Thing::Function(_));
+        let hands_on = is_code && leads_to_saving[node].is_some();
+        let edges = graph.edges(node).iter().filter(|edge| edge.kind != Kind::Address || !hands_on);
+        next.extend(edges.map(|edge| edge.to).filter(|to| !exposed[*to]));
     }
     exposed
 }

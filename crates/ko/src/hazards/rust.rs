@@ -38,7 +38,8 @@ pub(super) fn check(code: &Code<'_>, graph: &Graph, found: &mut Vec<Finding>) {
     // A finding is about the last function that isn't a library's. A panic of what gives up is that of the allocation.
     let library: Vec<bool> = names.iter().map(|name| name.as_deref().is_none_or(is_library)).collect();
     let roots = graph.nodes().filter(|node| is_root(code, graph, *node));
-    let from_roots = graph.ways_from(roots);
+    // What a panic does on its way out is no way to a panic.
+    let from_roots = graph.ways_from(roots, |node| !panics.contains(&node) && !aborts.contains(&node));
     let mut search = |id, ends: &BTreeSet<Node>, without: &BTreeSet<Node>, what: &str| {
         let to_end = graph.ways(ends.iter().copied(), |node| library[node] && !without.contains(&node));
         for node in graph.nodes() {
