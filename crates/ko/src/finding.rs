@@ -213,7 +213,7 @@ impl Report {
                 None => self.keep(finding),
             }
         }
-        let unused = policy.allowances.iter().zip(used).filter(|(_, used)| !used);
+        let unused = policy.allowances.iter().zip(used).filter(|(_, used)| !used && !policy.partial);
         unused.for_each(|(allowance, _)| self.keep(allowance.unused()));
     }
 

@@ -16,6 +16,8 @@ pub struct Policy {
     /// The most that a chain of its functions may need of the stack, in bytes; half of the kernel's stack where
     /// nothing is said.
     pub max_stack: Option<u64>,
+    /// Something was left out of the module on purpose: an allowance may have nothing to allow.
+    pub partial: bool,
     /// Hazards that are known, each with the reason why it may be there.
     pub allowances: Vec<Allowance>,
 }

@@ -6,7 +6,7 @@ use rustc_demangle::{demangle, try_demangle};
 
 use crate::code::{Code, Function};
 use crate::finding::Finding;
-use crate::graph::{Graph, Kind, Node, Thing, follow};
+use crate::graph::{Edge, Graph, Kind, Node, Thing, follow};
 use crate::rules::Id;
 
 /// Rust's own libraries: what panics in them does so on behalf of who called them.
@@ -47,23 +47,21 @@ pub(super) fn check(code: &Code<'_>, graph: &Graph, found: &mut Vec<Finding>) {
             if library[node] || from_roots[node].is_none() || ends.contains(&node) {
                 continue;
             }
-            let mut said = BTreeSet::new();
-            for edge in graph
-                .edges(node)
-                .iter()
-                .filter(|edge| to_end[edge.to].is_some() && !without.contains(&edge.to))
-            {
-                if !said.insert(edge.to) {
-                    continue;
-                }
-                let mut way = follow(&from_roots, node);
-                way.reverse();
-                way.extend(follow(&to_end, edge.to));
-                let function = &code.functions()[index];
-                let message = format!("`{}` {what}: {}", readable(&names, node), chain(graph, &names, &way));
-                let finding = Finding::new(id, message).symbol(code.name(function));
-                found.push(finding.place(code.image, function.section, edge.offset));
+            let leads = |edge: &&Edge| to_end[edge.to].is_some() && !without.contains(&edge.to);
+            let mut places = graph.edges(node).iter().filter(leads);
+            let Some(first) = places.next() else { continue };
+            let mut way = follow(&from_roots, node);
+            way.reverse();
+            way.extend(follow(&to_end, first.to));
+            let mut message = format!("`{}` {what}: {}", readable(&names, node), chain(graph, &names, &way));
+            match places.count() {
+                0 => {}
+                1 => message.push_str("; and in one place more"),
+                more => message.push_str(&format!("; and in {more} places more")),
             }
+            let function = &code.functions()[index];
+            let finding = Finding::new(id, message).symbol(code.name(function));
+            found.push(finding.place(code.image, function.section, first.offset));
         }
     };
     search(Id::ReachablePanic, &panics, &aborts, "can panic");
@@ -110,7 +108,7 @@ fn chain(graph: &Graph, names: &[Option<String>], way: &[Node]) -> String {
             continue;
         };
         if let Some(before) = before {
-            let calls = |edge: &&crate::graph::Edge| edge.to == *node && edge.kind != Kind::Address;
+            let calls = |edge: &&Edge| edge.to == *node && edge.kind != Kind::Address;
             let is_called = graph.edges(before).iter().any(|edge| calls(&edge));
             text.push_str(if is_called { " → " } else { " → (by pointer) " });
         }

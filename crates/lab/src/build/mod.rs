@@ -39,6 +39,8 @@ pub struct Built {
     pub stripped: PathBuf,
     /// What is known of the Rust side; `None` for a module in C alone.
     pub rust: Option<RustSide>,
+    /// Whether something was left out because it was asked for.
+    pub partial: bool,
     /// The time spent compiling.
     pub build_time: Duration,
     /// The time spent on the Rust object's link.
@@ -124,7 +126,8 @@ pub fn build(lab: &Lab, project: &Project, kernel: &Kernel, options: Options) ->
         key: library.key,
     });
     let build_time = started.elapsed().saturating_sub(link_time);
-    Ok(Built { module: made.module, stripped: made.stripped, rust, build_time, link_time })
+    let partial = options.c_only || options.minimal;
+    Ok(Built { module: made.module, stripped: made.stripped, rust, partial, build_time, link_time })
 }
 
 /// A kernel's name as the name of a folder. Paths of build trees get their hash.
@@ -153,7 +156,8 @@ const TOLD: usize = 5;
 pub fn check(lab: &Lab, kernel: &Kernel, built: &Built, checks: &Checks, kernel_decides: bool) -> Result<()> {
     let bytes = std::fs::read(&built.module).context(|| format!("read {}", built.module.display()))?;
     let functions = built.rust.as_ref().map(|rust| rust.exports.clone()).unwrap_or_default();
-    let report = ko::check(&kernel.judge()?, &bytes, &checks.policy(kernel.name(), functions));
+    let policy = ko::Policy { partial: built.partial, ..checks.policy(kernel.name(), functions) };
+    let report = ko::check(&kernel.judge()?, &bytes, &policy);
     let name = built.module.file_name().unwrap_or_default().display();
     let refused = |first: &ko::Finding, count: usize| {
         let message = match count {

@@ -152,6 +152,7 @@ impl Checks {
             functions,
             max_size: self.max_size.map(|size| size.0),
             max_stack: self.max_stack.map(|size| size.0),
+            partial: false,
             allowances: self.allow.iter().filter(is_for).map(allowance).collect(),
         }
     }
