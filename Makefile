@@ -22,6 +22,7 @@ lint:
 ## bench: how long things take, as a table
 bench: build
 	$(CARGO) bench --locked -p vexlab --bench loop > target/performance.md
+	$(CARGO) bench --locked -p vexlab --bench check >> target/performance.md
 	mv target/performance.md docs/performance.md
 	cat docs/performance.md
 

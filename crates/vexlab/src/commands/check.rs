@@ -126,7 +126,7 @@ fn show_one(judged: &Judged, brief: bool) {
 /// Prints findings, each remedy once, after the last of the same; none for those that are mended by `known`.
 fn list(title: &str, findings: &[&Finding], known: &str) {
     if !findings.is_empty() && !title.is_empty() {
-        print(title.to_owned());
+        print(title);
     }
     for (index, finding) in findings.iter().enumerate() {
         line(finding);
