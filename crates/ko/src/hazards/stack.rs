@@ -10,7 +10,7 @@ mod tracker;
 use crate::check::Look;
 use crate::code::{Code, Function, Step, Target};
 use crate::finding::{Finding, Stack};
-use crate::graph::{Graph, Kind, Thing};
+use crate::graph::{Graph, Thing};
 use crate::policy::Policy;
 use crate::rules::Id;
 use chain::{Calls, Edge};
@@ -68,26 +68,32 @@ impl Stacks {
         });
     }
 
-    /// Goes through the parts, now that it is known with which frames they are entered.
-    fn parts(&mut self, code: &Code<'_>) {
-        let mut entries: Vec<(usize, u64, State)> = Vec::new();
-        if !self.parts.is_empty() {
-            let jumps = self.frames.iter().flat_map(|frame| &frame.leaves).filter(|leaves| !leaves.is_call);
-            entries.extend(jumps.filter_map(|leaves| match leaves.to? {
-                Target::Inside { section, offset } => Some((section, offset, leaves.state)),
-                Target::Outside(_) => None,
-            }));
-            entries.sort_by_key(|(section, offset, _)| (*section, *offset));
+    /// Goes through the parts, now that it is known with which frames they are entered. Gives for each function what
+    /// it is a part of, which is itself for most.
+    fn parts(&mut self, code: &Code<'_>) -> Vec<usize> {
+        let mut whole: Vec<usize> = (0..self.frames.len()).collect();
+        if self.parts.is_empty() {
+            return whole;
         }
+        let mut entries: Vec<(usize, u64, usize, State)> = Vec::new();
+        for (from, frame) in self.frames.iter().enumerate() {
+            entries.extend(frame.leaves.iter().filter(|leaves| !leaves.is_call).filter_map(|leaves| {
+                let Some(Target::Inside { section, offset }) = leaves.to else { return None };
+                Some((section, offset, from, leaves.state))
+            }));
+        }
+        entries.sort_by_key(|(section, offset, ..)| (*section, *offset));
         for index in std::mem::take(&mut self.parts) {
             let function = &code.functions()[index];
-            let position = |at: u64| entries.partition_point(|(s, o, _)| (*s, *o) < (function.section, at));
+            let position = |at: u64| entries.partition_point(|(s, o, ..)| (*s, *o) < (function.section, at));
             let of_this = &entries[position(function.start)..position(function.end)];
-            let of_this: Vec<(u64, State)> = of_this.iter().map(|(_, at, state)| (*at, *state)).collect();
-            self.tracker.begin(&self.routes, function, &of_this);
+            whole[index] = of_this.first().map_or(index, |(.., from, _)| *from);
+            let states: Vec<(u64, State)> = of_this.iter().map(|(_, at, _, state)| (*at, *state)).collect();
+            self.tracker.begin(&self.routes, function, &states);
             code.walk(function, |step| self.tracker.step(code, &self.routes, function, step));
-            self.frames[index] = self.tracker.finish(code, &self.routes, function, true);
+            self.frames[index] = self.tracker.finish(code, &self.routes, function, !states.is_empty());
         }
+        whole
     }
 
     /// Judges what was seen.
@@ -99,7 +105,7 @@ impl Stacks {
         policy: &Policy,
         found: &mut Vec<Finding>,
     ) -> Option<Stack> {
-        self.parts(code);
+        let whole = self.parts(code);
         for (frame, function) in self.frames.iter().zip(code.functions()) {
             if let Some((first, count)) = frame.below {
                 let name = code.readable(function);
@@ -108,7 +114,7 @@ impl Stacks {
                 found.push(finding.place(code.image, function.section, first));
             }
         }
-        let calls = self.calls(code, graph);
+        let calls = self.calls(code, graph, whole);
         let view = View { code, calls: &calls, frames: &self.frames };
         view.frames(look, found);
         let paths = chain::Paths::new(&calls);
@@ -117,18 +123,8 @@ impl Stacks {
     }
 
     /// The calls between functions, where parts are one with the function that jumps to them.
-    fn calls(&self, code: &Code<'_>, graph: &Graph) -> Calls {
+    fn calls(&self, code: &Code<'_>, graph: &Graph, whole: Vec<usize>) -> Calls {
         let functions = code.functions();
-        let mut whole: Vec<usize> = (0..functions.len()).collect();
-        let is_part: Vec<bool> = functions.iter().map(|f| f.symbol != 0 && is_part(&code.name(f))).collect();
-        let jumps = |from: usize| graph.edges(from).iter().filter(|edge| edge.kind == Kind::Jump);
-        for from in (0..functions.len()).filter(|from| !is_part[*from]) {
-            for edge in jumps(from).filter(|edge| is_part.get(edge.to) == Some(&true)) {
-                if whole[edge.to] == edge.to {
-                    whole[edge.to] = from;
-                }
-            }
-        }
         let mut calls = Calls::new(functions.len());
         for (index, frame) in self.frames.iter().enumerate() {
             calls.frame(whole[index], bytes(frame.depth));

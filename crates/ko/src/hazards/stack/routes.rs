@@ -23,8 +23,8 @@ pub(super) struct Routes {
     known: Vec<(u64, Known)>,
     /// The symbol of what the kernel patches to be a direct call or no call at all.
     patched: Option<u64>,
-    /// Section, place, place in the same section that flow can go to from there; sorted.
-    ways: Vec<(usize, u64, u64)>,
+    /// Section, place, and where flow can go to from there; sorted.
+    ways: Vec<(usize, u64, Target)>,
     /// The section of code that parts of functions are kept in until the kernel has patched jumps.
     aside: Option<usize>,
 }
@@ -61,7 +61,7 @@ impl Routes {
                 new.table(code, index, *size, *other);
             }
         }
-        new.ways.sort_unstable();
+        new.ways.sort_by_key(|(section, from, _)| (*section, *from));
         new
     }
 
@@ -73,9 +73,8 @@ impl Routes {
                 0 => from = target().map(|target| (relocation.offset, target)),
                 field if field == other => {
                     let Some((at, Target::Inside { section, offset })) = from.take() else { continue };
-                    if let Some(Target::Inside { section: same, offset: to }) = target()
+                    if let Some(to @ Target::Inside { .. }) = target()
                         && at + other == relocation.offset
-                        && same == section
                     {
                         self.ways.push((section, offset, to));
                     }
@@ -91,7 +90,7 @@ impl Routes {
     }
 
     /// The way with this index, if it begins in the section: from where to where.
-    pub(super) fn way(&self, index: usize, section: usize) -> Option<(u64, u64)> {
+    pub(super) fn way(&self, index: usize, section: usize) -> Option<(u64, Target)> {
         self.ways.get(index).filter(|way| way.0 == section).map(|(_, from, to)| (*from, *to))
     }
 

@@ -79,6 +79,8 @@ pub(super) struct Tracker {
     /// The instruction before is a call, which may not come back.
     is_after_call: bool,
     registers: [Value; 16],
+    /// The last depth that each register pointed to: it may come back from memory.
+    kept: [Option<i64>; 16],
     /// States at places that jumps lead to.
     targets: HashMap<u64, State>,
     /// The state at the last indirect jump: its targets are somewhere in the function.
@@ -100,6 +102,7 @@ impl Tracker {
             is_cut: false,
             is_after_call: false,
             registers: [Value::Unknown; 16],
+            kept: [None; 16],
             targets: HashMap::new(),
             table: None,
             body: State::ENTRY,
@@ -124,6 +127,7 @@ impl Tracker {
         self.is_cut = false;
         self.is_after_call = false;
         self.registers = [Value::Unknown; 16];
+        self.kept = [None; 16];
         self.table = None;
         self.body = State::ENTRY;
         self.probe = None;
@@ -161,8 +165,14 @@ impl Tracker {
             && from <= step.offset
         {
             self.next_route += 1;
-            if (function.start..function.end).contains(&to) {
-                self.jump_to(step.offset, to);
+            match to {
+                Target::Inside { section, offset }
+                    if section == function.section
+                        && (function.start..function.end).contains(&offset) =>
+                {
+                    self.jump_to(step.offset, offset);
+                }
+                _ => self.leave(step.offset, Some(to), false),
             }
         }
         self.access(instruction, step.offset);
@@ -192,14 +202,14 @@ impl Tracker {
     /// Comes to an instruction.
     fn arrive(&mut self, offset: u64) {
         let is_after_call = std::mem::take(&mut self.is_after_call);
-        if !std::mem::take(&mut self.is_cut) {
-            if is_after_call && let Some(state) = self.targets.get(&offset).filter(|state| state.is_sure) {
-                self.state = *state;
-            }
-            return;
+        if std::mem::take(&mut self.is_cut) {
+            let assumed = self.table.unwrap_or(self.body).assumed();
+            self.state = *self.targets.entry(offset).or_insert(assumed);
+        } else if (is_after_call || !self.state.is_sure)
+            && let Some(state) = self.targets.get(&offset).filter(|state| state.is_sure)
+        {
+            self.state = *state;
         }
-        let assumed = self.table.unwrap_or(self.body).assumed();
-        self.state = *self.targets.entry(offset).or_insert(assumed);
     }
 
     /// Notes that flow goes from here to another place in the function.
@@ -334,6 +344,13 @@ impl Tracker {
                     None => self.frame.is_dynamic = true,
                 }
             }
+            // GCC's way back from a frame that was aligned: what it had put there was the caller's stack pointer.
+            (Mnemonic::Lea, _)
+                if displacement(instruction) == -RETURN_ADDRESS
+                    && ![Register::RSP, Register::RBP].contains(&instruction.memory_base()) =>
+            {
+                self.set_depth(RETURN_ADDRESS);
+            }
             (Mnemonic::Lea, _) if instruction.memory_index() == Register::None => {
                 if let Some(depth) = self.in_frame(instruction.memory_base()) {
                     self.set_depth(depth.saturating_sub(displacement(instruction)));
@@ -352,11 +369,7 @@ impl Tracker {
         let value = match mnemonic {
             Mnemonic::Mov => match instruction.op1_kind() {
                 OpKind::Register => self.value(instruction.op1_register()),
-                // What was kept in memory, as far as can be seen.
-                OpKind::Memory => match self.registers[index] {
-                    Value::Frame(depth) => Value::Frame(depth),
-                    _ => Value::Unknown,
-                },
+                OpKind::Memory => self.kept[index].map_or(Value::Unknown, Value::Frame),
                 _ => Value::Number(instruction.immediate(1).cast_signed()),
             },
             Mnemonic::Lea if instruction.memory_index() == Register::None => {
@@ -365,10 +378,13 @@ impl Tracker {
                     None => Value::Unknown,
                 }
             }
-            Mnemonic::Pop => self.registers[index],
+            Mnemonic::Pop => self.kept[index].map_or(Value::Unknown, Value::Frame),
             _ => Value::Unknown,
         };
         self.registers[index] = value;
+        if let Value::Frame(depth) = value {
+            self.kept[index] = Some(depth);
+        }
         if index == 5 {
             self.state.frame = match (mnemonic, instruction.op1_kind(), value) {
                 (Mnemonic::Mov, OpKind::Register, Value::Frame(depth))
