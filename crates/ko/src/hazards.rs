@@ -32,18 +32,18 @@ pub(crate) fn find(look: &Look<'_>, policy: &Policy) -> (Vec<Finding>, Measures)
     for (index, function) in code.functions().iter().enumerate() {
         let mut of_this = Vec::new();
         stacks.begin(&code, function);
-        branches.begin(function);
         code.walk(function, |step| {
             graph::references(&code, function, step, &mut of_this);
             registers.step(index, step);
             stacks.step(&code, function, step);
-            branches.step(&code, function, step, &mut found);
+            branches.step(&code, function, step);
         });
         references.push(of_this);
         stacks.end(&code, function);
+        branches.end(&code, function, &mut found);
     }
     let graph = Graph::new(&code, &references);
-    branches.finish(&code, &graph, &mut found);
+    branches.finish(&code, &mut found);
     registers.finish(&code, &graph, &mut found);
     rust::check(&code, &graph, &mut found);
     let stack = stacks.check(look, &code, &graph, policy, &mut found);
