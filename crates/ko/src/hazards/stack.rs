@@ -64,7 +64,7 @@ impl Stacks {
     pub(super) fn end(&mut self, code: &Code<'_>, function: &Function) {
         self.frames.push(match self.is_part {
             true => Frame::default(),
-            false => self.tracker.finish(code, &self.routes, function, false),
+            false => self.tracker.finish(code, &self.routes, function),
         });
     }
 
@@ -91,7 +91,7 @@ impl Stacks {
             let states: Vec<(u64, State)> = of_this.iter().map(|(_, at, _, state)| (*at, *state)).collect();
             self.tracker.begin(&self.routes, function, &states);
             code.walk(function, |step| self.tracker.step(code, &self.routes, function, step));
-            self.frames[index] = self.tracker.finish(code, &self.routes, function, !states.is_empty());
+            self.frames[index] = self.tracker.finish(code, &self.routes, function);
         }
         whole
     }

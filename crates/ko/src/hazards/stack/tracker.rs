@@ -44,6 +44,19 @@ enum Value {
     Number(i64),
 }
 
+/// What the instruction before means for the next one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Before {
+    /// It goes on.
+    Flow,
+    /// A call, which may not come back.
+    Call,
+    /// A `ud2`, which the kernel steps over if it is a warning.
+    Trap,
+    /// It doesn't go on.
+    Cut,
+}
+
 /// A call, or a jump out of the function.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Leaves {
@@ -74,10 +87,7 @@ pub(super) struct Frame {
 /// Follows the stack pointer.
 pub(super) struct Tracker {
     state: State,
-    /// Flow doesn't come from the instruction before.
-    is_cut: bool,
-    /// The instruction before is a call, which may not come back.
-    is_after_call: bool,
+    before: Before,
     registers: [Value; 16],
     /// The last depth that each register pointed to: it may come back from memory.
     kept: [Option<i64>; 16],
@@ -92,6 +102,8 @@ pub(super) struct Tracker {
     /// A jump back came with another state than was assumed where it leads to.
     is_contradicted: bool,
     next_route: usize,
+    /// For a part of another function: a state with which it is entered.
+    entry: Option<State>,
     frame: Frame,
 }
 
@@ -99,8 +111,7 @@ impl Tracker {
     pub(super) fn new() -> Self {
         Self {
             state: State::ENTRY,
-            is_cut: false,
-            is_after_call: false,
+            before: Before::Flow,
             registers: [Value::Unknown; 16],
             kept: [None; 16],
             targets: HashMap::new(),
@@ -109,6 +120,7 @@ impl Tracker {
             probe: None,
             is_contradicted: false,
             next_route: 0,
+            entry: None,
             frame: Frame::default(),
         }
     }
@@ -118,18 +130,17 @@ impl Tracker {
     pub(super) fn begin(&mut self, routes: &Routes, function: &Function, entries: &[(u64, State)]) {
         self.targets.clear();
         self.targets.extend(entries.iter().copied());
+        self.entry = entries.first().map(|(_, state)| *state);
         self.restart(routes, function);
-        self.is_cut = !entries.is_empty();
     }
 
     fn restart(&mut self, routes: &Routes, function: &Function) {
         self.state = State::ENTRY;
-        self.is_cut = false;
-        self.is_after_call = false;
+        self.before = if self.entry.is_some() { Before::Cut } else { Before::Flow };
         self.registers = [Value::Unknown; 16];
         self.kept = [None; 16];
         self.table = None;
-        self.body = State::ENTRY;
+        self.body = self.entry.unwrap_or(State::ENTRY);
         self.probe = None;
         self.is_contradicted = false;
         self.next_route = routes.first_in(function);
@@ -137,19 +148,12 @@ impl Tracker {
     }
 
     /// Ends a function: goes through it again where that is needed.
-    pub(super) fn finish(
-        &mut self,
-        code: &Code<'_>,
-        routes: &Routes,
-        function: &Function,
-        is_part: bool,
-    ) -> Frame {
+    pub(super) fn finish(&mut self, code: &Code<'_>, routes: &Routes, function: &Function) -> Frame {
         for _ in 1..ROUNDS {
             if !self.is_contradicted {
                 break;
             }
             self.restart(routes, function);
-            self.is_cut = is_part;
             code.walk(function, |step| self.step(code, routes, function, step));
         }
         std::mem::take(&mut self.frame)
@@ -189,11 +193,10 @@ impl Tracker {
             }
             FlowControl::UnconditionalBranch | FlowControl::IndirectBranch => {
                 self.jump(code, routes, function, step);
-                self.is_cut = true;
+                self.before = Before::Cut;
             }
-            FlowControl::Return => self.is_cut = true,
-            // A warning is a `ud2` that the kernel steps over.
-            FlowControl::Exception => self.is_after_call = true,
+            FlowControl::Return => self.before = Before::Cut,
+            FlowControl::Exception => self.before = Before::Trap,
             FlowControl::Interrupt | FlowControl::XbeginXabortXend => {}
         }
         self.frame.depth = self.frame.depth.max(self.state.depth);
@@ -201,12 +204,13 @@ impl Tracker {
 
     /// Comes to an instruction.
     fn arrive(&mut self, offset: u64) {
-        let is_after_call = std::mem::take(&mut self.is_after_call);
-        if std::mem::take(&mut self.is_cut) {
+        let before = std::mem::replace(&mut self.before, Before::Flow);
+        if before == Before::Cut {
             let assumed = self.table.unwrap_or(self.body).assumed();
             self.state = *self.targets.entry(offset).or_insert(assumed);
-        } else if (is_after_call || !self.state.is_sure)
-            && let Some(state) = self.targets.get(&offset).filter(|state| state.is_sure)
+        } else if (before != Before::Flow || !self.state.is_sure)
+            && let Some(state) = self.targets.get(&offset)
+            && (state.is_sure || before == Before::Trap)
         {
             self.state = *state;
         }
@@ -231,7 +235,7 @@ impl Tracker {
     }
 
     fn call(&mut self, code: &Code<'_>, routes: &Routes, function: &Function, step: &Step<'_>) {
-        self.is_after_call = true;
+        self.before = Before::Call;
         let to = code.branch(function, step);
         if let Some(Target::Inside { section, offset }) = to
             && section == function.section
@@ -272,6 +276,7 @@ impl Tracker {
                 self.jump_to(step.offset, offset);
             }
             (Some(Target::Inside { section, offset }), _) if routes.is_aside(section) => {
+                self.body = self.state;
                 for to in routes.back_from(code, section, offset, function) {
                     self.jump_to(step.offset, to);
                 }
@@ -346,10 +351,10 @@ impl Tracker {
             }
             // GCC's way back from a frame that was aligned: what it had put there was the caller's stack pointer.
             (Mnemonic::Lea, _)
-                if displacement(instruction) == -RETURN_ADDRESS
+                if [-8, -16].contains(&displacement(instruction))
                     && ![Register::RSP, Register::RBP].contains(&instruction.memory_base()) =>
             {
-                self.set_depth(RETURN_ADDRESS);
+                self.set_depth(-displacement(instruction));
             }
             (Mnemonic::Lea, _) if instruction.memory_index() == Register::None => {
                 if let Some(depth) = self.in_frame(instruction.memory_base()) {
@@ -434,12 +439,12 @@ impl Tracker {
     }
 }
 
-/// Whether nothing is kept in the memory that an instruction names: it only computes the address, or touches a page
-/// of the stack to see that it is there.
+/// Whether nothing is kept in the memory that an instruction names: it only computes the address, or writes there what
+/// is there, which is a barrier (`smp_mb`: `lock addl $0, -4(%rsp)`) or touches a page of the stack.
 fn is_no_access(instruction: &Instruction) -> bool {
     match instruction.mnemonic() {
         Mnemonic::Lea | Mnemonic::Nop | Mnemonic::Pop => true,
-        Mnemonic::Or => instruction.op1_kind() != OpKind::Register && instruction.immediate(1) == 0,
+        Mnemonic::Or | Mnemonic::Add => instruction.op1_kind() != OpKind::Register && instruction.immediate(1) == 0,
         _ => false,
     }
 }
