@@ -11,6 +11,8 @@ mod registers;
 mod rust;
 /// Sections and symbols that shouldn't be there, or shouldn't refer to each other.
 mod sections;
+#[cfg(test)]
+mod specimen;
 /// Frames, chains of calls, and the red zone.
 mod stack;
 

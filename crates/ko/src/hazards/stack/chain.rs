@@ -73,7 +73,11 @@ impl Paths {
         let mut is_followed = vec![false; count];
         let mut open = Vec::new();
         let mut clock = 0;
-        for start in 0..count {
+        let mut is_called = vec![false; count];
+        calls.edges.iter().flatten().for_each(|edge| is_called[edge.to] = true);
+        // Circles are to be entered as they are from outside.
+        let (outer, inner): (Vec<usize>, Vec<usize>) = (0..count).partition(|node| !is_called[*node]);
+        for start in outer.into_iter().chain(inner) {
             if order[start] != UNSEEN {
                 continue;
             }

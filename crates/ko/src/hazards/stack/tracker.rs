@@ -99,6 +99,8 @@ pub(super) struct Tracker {
     body: State,
     /// The depth that a loop ends at that goes down the stack page by page.
     probe: Option<i64>,
+    /// The depth at which the caller's frame pointer was pushed last.
+    pushed: Option<i64>,
     /// A jump back came with another state than was assumed where it leads to.
     is_contradicted: bool,
     next_route: usize,
@@ -118,6 +120,7 @@ impl Tracker {
             table: None,
             body: State::ENTRY,
             probe: None,
+            pushed: None,
             is_contradicted: false,
             next_route: 0,
             entry: None,
@@ -142,6 +145,7 @@ impl Tracker {
         self.table = None;
         self.body = self.entry.unwrap_or(State::ENTRY);
         self.probe = None;
+        self.pushed = None;
         self.is_contradicted = false;
         self.next_route = routes.first_in(function);
         self.frame = Frame::default();
@@ -309,6 +313,9 @@ impl Tracker {
             if instruction.is_stack_instruction() {
                 self.grow(-i64::from(instruction.stack_pointer_increment()));
             }
+            if first == Register::RBP && mnemonic == Mnemonic::Push {
+                self.pushed = Some(self.state.depth);
+            }
             if first != Register::None && mnemonic != Mnemonic::Test && mnemonic != Mnemonic::Push {
                 self.set_register(first, instruction, mnemonic);
             }
@@ -391,9 +398,10 @@ impl Tracker {
             self.kept[index] = Some(depth);
         }
         if index == 5 {
-            self.state.frame = match (mnemonic, instruction.op1_kind(), value) {
-                (Mnemonic::Mov, OpKind::Register, Value::Frame(depth))
-                | (Mnemonic::Lea, _, Value::Frame(depth)) => Some(depth),
+            // A frame pointer points to where the caller's is kept. Others may be of anything on the stack.
+            let is_computed = mnemonic == Mnemonic::Lea || instruction.op1_kind() == OpKind::Register;
+            self.state.frame = match value {
+                Value::Frame(depth) if is_computed && self.pushed == Some(depth) => Some(depth),
                 _ => None,
             };
         }
