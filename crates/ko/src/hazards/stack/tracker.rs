@@ -399,7 +399,8 @@ impl Tracker {
         }
         if index == 5 {
             // A frame pointer points to where the caller's is kept. Others may be of anything on the stack.
-            let is_computed = mnemonic == Mnemonic::Lea || instruction.op1_kind() == OpKind::Register;
+            let is_move = mnemonic == Mnemonic::Mov && instruction.op1_kind() == OpKind::Register;
+            let is_computed = is_move || mnemonic == Mnemonic::Lea;
             self.state.frame = match value {
                 Value::Frame(depth) if is_computed && self.pushed == Some(depth) => Some(depth),
                 _ => None,
