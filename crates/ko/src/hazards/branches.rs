@@ -20,8 +20,13 @@ const INT3: u8 = 0xcc;
 /// Sections beside those about code whose references to functions aren't for calling them by pointer.
 ///
 /// Source: `validate_ibt`. What is exported is there to be called by name.
-const NOT_FOR_CALLS: [&str; 5] =
-    ["_error_injection_whitelist", "_kprobe_blacklist", "__ksymtab", "__ksymtab_gpl", ".static_call_tramp_key"];
+const NOT_FOR_CALLS: [&str; 5] = [
+    "_error_injection_whitelist",
+    "_kprobe_blacklist",
+    "__ksymtab",
+    "__ksymtab_gpl",
+    ".static_call_tramp_key",
+];
 /// The section of jumps that the kernel patches: they have an address that is no function's.
 const TRAMPOLINES: &str = ".static_call.text";
 
@@ -95,7 +100,8 @@ impl Branches {
                 if options.ibt && step.instruction.segment_prefix() == Register::DS {
                     self.notrack.add(step.offset);
                 }
-                if !(options.retpoline || options.sls && is_jump) || self.is_patched(function.section, step.offset)
+                if !(options.retpoline || options.sls && is_jump)
+                    || self.is_patched(function.section, step.offset)
                 {
                     return;
                 }
@@ -150,7 +156,9 @@ impl Branches {
         let (count, after) = (naked.count, straight.count);
         let message = match (count, after) {
             (0, _) => format!("`{name}` has no `int3` after a return or an indirect jump ({})", times(after)),
-            (_, 0) => format!("`{name}` returns with `ret`, not through the kernel's thunk ({})", times(count)),
+            (_, 0) => {
+                format!("`{name}` returns with `ret`, not through the kernel's thunk ({})", times(count))
+            }
             _ => format!(
                 "`{name}` returns with `ret`, not through the kernel's thunk ({}), and has no `int3` after a return \
                  or an indirect jump ({})",
@@ -159,7 +167,8 @@ impl Branches {
             ),
         };
         find(Id::NakedReturn, if count > 0 { naked } else { straight }, message);
-        let message = format!("`{name}` has an indirect branch with the prefix `notrack` ({})", times(notrack.count));
+        let message =
+            format!("`{name}` has an indirect branch with the prefix `notrack` ({})", times(notrack.count));
         find(Id::MissingEndbr, notrack, message);
     }
 
@@ -186,7 +195,8 @@ impl Branches {
         let mut taken: Vec<_> = self.taken.into_iter().collect();
         taken.sort_by_key(|(place, _)| *place);
         for ((section, offset), taken) in taken {
-            let Some(function) = code.function_at(section, offset).map(|index| code.functions()[index]) else {
+            let Some(function) = code.function_at(section, offset).map(|index| code.functions()[index])
+            else {
                 continue;
             };
             let user = code.function_at(taken.section, taken.first).map(|index| code.functions()[index]);

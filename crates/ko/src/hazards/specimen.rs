@@ -21,7 +21,8 @@ pub(super) fn specimen(name: &str) -> String {
 pub(super) fn module(source: &str) -> Vec<u8> {
     let dir = tempfile::tempdir().unwrap();
     let (from, to) = (dir.path().join("in.s"), dir.path().join("out.o"));
-    let rest = format!(".section .modinfo, \"a\"\n.asciz \"name=x\"\n.section {THIS_MODULE}, \"aw\"\n.fill 1280\n");
+    let rest =
+        format!(".section .modinfo, \"a\"\n.asciz \"name=x\"\n.section {THIS_MODULE}, \"aw\"\n.fill 1280\n");
     fs::write(&from, format!(".text\n{source}\n{rest}")).unwrap();
     let output = Command::new("as").arg("-o").args([&to, &from]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

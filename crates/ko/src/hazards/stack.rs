@@ -176,11 +176,10 @@ impl View<'_, '_> {
     fn frames(&self, look: &Look<'_>, found: &mut Vec<Finding>) {
         let limit = look.kernel.options.frame_warn.unwrap_or(LARGE_FRAME);
         for (node, frame) in self.calls.frames.iter().enumerate() {
-            // As the compiler counts, without the return address.
-            let own = frame.saturating_sub(bytes(RETURN_ADDRESS));
-            if own > limit {
+            if *frame > limit {
                 let name = self.name(node);
-                let message = format!("`{name}` has a frame of {own} bytes, and the kernel's limit is {limit}");
+                let message =
+                    format!("`{name}` has a frame of {frame} bytes, and the kernel's limit is {limit}");
                 found.push(self.about(Id::StackFrame, node, message));
             }
         }
@@ -190,12 +189,14 @@ impl View<'_, '_> {
         for circle in &paths.circles {
             let names = |node: &usize| self.code.name(&self.code.functions()[*node]);
             let entered = circle.iter().filter(|node| paths.is_entered[**node]);
-            let Some(first) = entered.min_by_key(|node| names(node)).or(circle.iter().min_by_key(|n| names(n)))
+            let Some(first) =
+                entered.min_by_key(|node| names(node)).or(circle.iter().min_by_key(|n| names(n)))
             else {
                 continue;
             };
             let way = chain::around(self.calls, paths, *first);
-            let mut message = format!("functions call each other in a circle: {}", self.names(way.iter().copied()));
+            let mut message =
+                format!("functions call each other in a circle: {}", self.names(way.iter().copied()));
             if way.len() == 2 {
                 message = format!("`{}` calls itself", self.name(*first));
             }
@@ -214,7 +215,8 @@ impl View<'_, '_> {
         policy: &Policy,
         found: &mut Vec<Finding>,
     ) -> Option<Stack> {
-        let largest = (0..self.calls.frames.len()).max_by_key(|node| (self.calls.frames[*node], usize::MAX - node))?;
+        let largest =
+            (0..self.calls.frames.len()).max_by_key(|node| (self.calls.frames[*node], usize::MAX - node))?;
         let chain = paths.deepest(self.calls);
         let available = look.kernel.options.stack();
         let stack = Stack {

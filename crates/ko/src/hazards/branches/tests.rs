@@ -83,7 +83,8 @@ fn returns() {
 
 #[test]
 fn functions_that_are_called_by_pointer() {
-    let with = |what: &str| format!("endbr64\n{what}\n{}nop\n{}endbr64\n nop\n", specimen("g"), specimen("h"));
+    let with =
+        |what: &str| format!("endbr64\n{what}\n{}nop\n{}endbr64\n nop\n", specimen("g"), specimen("h"));
     let taken = |what: &str| rules(IBT, &with(what));
     assert_eq!(taken("lea g(%rip), %rax"), ["missing-endbr"]);
     assert_eq!(taken("mov $g, %rax"), ["missing-endbr"]);

@@ -125,7 +125,8 @@ impl Paths {
 
     /// Keeps a component if it is a circle that needs stack: jumps alone are a loop.
     fn close(&mut self, calls: &Calls, members: Vec<usize>) {
-        let is_inner = |from: usize, edge: &Edge| edge.is_call && self.component[edge.to] == self.component[from];
+        let is_inner =
+            |from: usize, edge: &Edge| edge.is_call && self.component[edge.to] == self.component[from];
         if members.iter().any(|from| calls.edges[*from].iter().any(|edge| is_inner(*from, edge))) {
             self.circles.push(members);
         }

@@ -52,7 +52,10 @@ fn pushes_and_subtractions_are_a_frame() {
     assert_eq!(depth("ret"), 8);
     assert_eq!(depth("push %rbx\n sub $0x20, %rsp\n add $0x20, %rsp\n pop %rbx\n ret"), 48);
     assert_eq!(depths("push %rbp\n mov %rsp, %rbp\n sub $16, %rsp\n leave\n ret"), [8, 16, 16, 32, 8]);
-    assert_eq!(depths("push %rbp\n mov %rsp, %rbp\n push %rbx\n lea -8(%rbp), %rsp\n pop %rbx\n ret")[4..], [24, 16]);
+    assert_eq!(
+        depths("push %rbp\n mov %rsp, %rbp\n push %rbx\n lea -8(%rbp), %rsp\n pop %rbx\n ret")[4..],
+        [24, 16]
+    );
     assert_eq!(depth("lea -0x100(%rsp), %rsp\n lea 0x100(%rsp), %rsp\n ret"), 0x108);
     assert_eq!(depth("pushf\n pop %rax\n ret"), 16);
 }
@@ -71,7 +74,10 @@ fn a_frame_that_is_touched_page_by_page_is_whole() {
     let inline = "lea -0x5000(%rsp), %r11\n1: sub $0x1000, %rsp\n orq $0, (%rsp)\n cmp %r11, %rsp\n jne 1b\n \
                   sub $0x10, %rsp\n add $0x5010, %rsp\n ret";
     assert_eq!(depth(inline), 0x5018);
-    assert_eq!(depth("mov $0x3000, %eax\n call __rust_probestack\n sub %rax, %rsp\n add $0x3000, %rsp\n ret"), 0x3008);
+    assert_eq!(
+        depth("mov $0x3000, %eax\n call __rust_probestack\n sub %rax, %rsp\n add $0x3000, %rsp\n ret"),
+        0x3008
+    );
     let (_, frame) = frames(&format!("{}sub %rdi, %rsp\n ret", specimen("f"))).swap_remove(0);
     assert!(frame.is_dynamic);
 }
@@ -105,10 +111,18 @@ fn memory_below_the_stack_pointer() {
     assert_eq!(of("mov %rdi, -8(%rsp)\n ret"), ["red-zone"]);
     assert_eq!(of("push %rbp\n mov %rsp, %rbp\n mov %rdi, -8(%rbp)\n pop %rbp\n ret"), ["red-zone"]);
     assert_eq!(of("mov %rdi, 8(%rsp)\n ret"), [""; 0]);
-    assert_eq!(of("push %rbp\n mov %rsp, %rbp\n push %rbx\n mov %rdi, -8(%rbp)\n pop %rbx\n pop %rbp\n ret"), [""; 0]);
+    assert_eq!(
+        of("push %rbp\n mov %rsp, %rbp\n push %rbx\n mov %rdi, -8(%rbp)\n pop %rbx\n pop %rbp\n ret"),
+        [""; 0]
+    );
     assert_eq!(of("lea -8(%rsp), %rax\n lock addl $0, -4(%rsp)\n ret"), [""; 0], "an address, a barrier");
-    assert_eq!(of("push %rbp\n mov %rsp, %rbp\n pop %rbp\n mov %rdi, -8(%rbp)\n ret"), [""; 0], "no frame any more");
-    let list = "push %rbp\n sub $16, %rsp\n mov %rsp, %rbp\n mov -8(%rbp), %rax\n add $16, %rsp\n pop %rbp\n ret";
+    assert_eq!(
+        of("push %rbp\n mov %rsp, %rbp\n pop %rbp\n mov %rdi, -8(%rbp)\n ret"),
+        [""; 0],
+        "no frame any more"
+    );
+    let list =
+        "push %rbp\n sub $16, %rsp\n mov %rsp, %rbp\n mov -8(%rbp), %rax\n add $16, %rsp\n pop %rbp\n ret";
     assert_eq!(of(list), [""; 0], "what a list's head would be part of");
 }
 
@@ -117,7 +131,7 @@ fn large_frames_and_deep_chains() {
     let call = |name: &str, bytes: u64, next: &str| {
         format!("{}sub ${bytes}, %rsp\n call {next}\n add ${bytes}, %rsp\n ret\n", specimen(name))
     };
-    let source = [call("a", 2048, "b"), call("b", 2056, "c"), call("c", 100, "kfree")].concat();
+    let source = [call("a", 2040, "b"), call("b", 2048, "c"), call("c", 100, "kfree")].concat();
     let found = hazards(&source, &Policy::default());
     assert_eq!(found.len(), 1);
     assert_eq!((&*found[0].0, &*found[0].1), ("stack-frame", "b"));
@@ -127,13 +141,13 @@ fn large_frames_and_deep_chains() {
     assert_eq!((&*found[1].0, &*found[1].1), ("stack-depth", "a"));
     assert_eq!(
         found[1].2,
-        "a → b → c needs 4228 bytes of the stack, and `max-stack` allows 4000; what it calls comes on top: kfree"
+        "a → b → c needs 4212 bytes of the stack, and `max-stack` allows 4000; what it calls comes on top: kfree"
     );
-    let policy = Policy { max_stack: Some(4228), ..Policy::default() };
+    let policy = Policy { max_stack: Some(4212), ..Policy::default() };
     assert_eq!(hazards(&source, &policy).len(), 1);
 
     let stack = report(&Kernel::default(), &source, &policy).measures.stack.unwrap();
-    assert_eq!((stack.depth(), stack.largest), (4228, ("b".to_owned(), 2064)));
+    assert_eq!((stack.depth(), stack.largest), (4212, ("b".to_owned(), 2056)));
     assert_eq!(stack.available, Options::default().stack());
 }
 

@@ -175,8 +175,7 @@ impl Tracker {
             self.next_route += 1;
             match to {
                 Target::Inside { section, offset }
-                    if section == function.section
-                        && (function.start..function.end).contains(&offset) =>
+                    if section == function.section && (function.start..function.end).contains(&offset) =>
                 {
                     self.jump_to(step.offset, offset);
                 }
@@ -411,9 +410,7 @@ impl Tracker {
     fn value(&self, register: Register) -> Value {
         match index(register) {
             Some(4) => Value::Frame(self.state.depth),
-            Some(5) if self.state.frame.is_some() => {
-                self.state.frame.map_or(Value::Unknown, Value::Frame)
-            }
+            Some(5) if self.state.frame.is_some() => self.state.frame.map_or(Value::Unknown, Value::Frame),
             Some(index) => self.registers[index],
             None => Value::Unknown,
         }
@@ -440,7 +437,8 @@ impl Tracker {
             Register::RSP => Some(self.state.depth),
             _ => self.state.frame.filter(|_| self.state.is_sure),
         };
-        let is_below = from.is_some_and(|from| from.saturating_sub(displacement(instruction)) > self.state.depth);
+        let is_below =
+            from.is_some_and(|from| from.saturating_sub(displacement(instruction)) > self.state.depth);
         if is_below && !is_no_access(instruction) {
             let (_, count) = self.frame.below.get_or_insert((offset, 0));
             *count += 1;
@@ -453,7 +451,9 @@ impl Tracker {
 fn is_no_access(instruction: &Instruction) -> bool {
     match instruction.mnemonic() {
         Mnemonic::Lea | Mnemonic::Nop | Mnemonic::Pop => true,
-        Mnemonic::Or | Mnemonic::Add => instruction.op1_kind() != OpKind::Register && instruction.immediate(1) == 0,
+        Mnemonic::Or | Mnemonic::Add => {
+            instruction.op1_kind() != OpKind::Register && instruction.immediate(1) == 0
+        }
         _ => false,
     }
 }
