@@ -7,6 +7,8 @@ mod routes;
 /// The stack pointer in one function.
 mod tracker;
 
+use std::collections::{BTreeSet, HashSet};
+
 use crate::check::Look;
 use crate::code::{Code, Function, Step, Target};
 use crate::finding::{Finding, Stack};
@@ -21,6 +23,8 @@ use tracker::{Frame, RETURN_ADDRESS, State, Tracker};
 const LARGE_FRAME: u64 = 2048;
 /// How many names of what can't be followed a message has.
 const NAMED: usize = 8;
+/// How many functions of a chain a message has.
+const MOST_IN_CHAIN: usize = 64;
 
 /// What functions do with the stack.
 pub(super) struct Stacks {
@@ -161,8 +165,15 @@ impl View<'_, '_> {
         self.code.readable(&self.code.functions()[node])
     }
 
-    fn names(&self, nodes: impl Iterator<Item = usize>) -> String {
-        let names: Vec<String> = nodes.map(|node| self.name(node)).collect();
+    /// `a → b → c`; the middle of a very long way is left out.
+    fn names(&self, nodes: &[usize]) -> String {
+        let left_out = nodes.len().saturating_sub(MOST_IN_CHAIN);
+        let (before, after) = nodes.split_at((nodes.len() - left_out) / 2);
+        let mut names: Vec<String> = before.iter().map(|node| self.name(*node)).collect();
+        if left_out > 0 {
+            names.push(format!("({left_out} more)"));
+        }
+        names.extend(after[left_out..].iter().map(|node| self.name(*node)));
         names.join(" → ")
     }
 
@@ -195,8 +206,7 @@ impl View<'_, '_> {
                 continue;
             };
             let way = chain::around(self.calls, paths, *first);
-            let mut message =
-                format!("functions call each other in a circle: {}", self.names(way.iter().copied()));
+            let mut message = format!("functions call each other in a circle: {}", self.names(&way));
             if way.len() == 2 {
                 message = format!("`{}` calls itself", self.name(*first));
             }
@@ -230,7 +240,8 @@ impl View<'_, '_> {
         if depth > limit
             && let Some((first, _)) = chain.first()
         {
-            let names = self.names(chain.iter().map(|(node, _)| *node));
+            let nodes: Vec<usize> = chain.iter().map(|(node, _)| *node).collect();
+            let names = self.names(&nodes);
             let said = match policy.max_stack {
                 Some(_) => format!("`max-stack` allows {limit}"),
                 None => format!("half of the kernel's stack is {limit}"),
@@ -250,8 +261,9 @@ impl View<'_, '_> {
 
     /// What the functions of a chain call that can't be followed.
     fn unknown(&self, chain: &[(usize, u64)]) -> Vec<String> {
-        let mut unknown = std::collections::BTreeSet::new();
-        let is_in_chain = |index: usize| chain.iter().any(|(node, _)| *node == self.calls.parts[index]);
+        let mut unknown = BTreeSet::new();
+        let chain: HashSet<usize> = chain.iter().map(|(node, _)| *node).collect();
+        let is_in_chain = |index: usize| chain.contains(&self.calls.parts[index]);
         for (index, frame) in self.frames.iter().enumerate().filter(|(index, _)| is_in_chain(*index)) {
             let name = || self.name(self.calls.parts[index]);
             if frame.is_dynamic {

@@ -37,6 +37,8 @@ pub(super) struct Routes {
 const TABLES: [(&str, u64, u64); 2] = [("__jump_table", 16, 4), ("__ex_table", 12, 4)];
 /// The most bytes of one piece in `.altinstr_aux`: `testb`, `jnz`, `jmp` (`_static_cpu_has`).
 const ASIDE: u64 = 20;
+/// The most relocations in it.
+const MOST_ASIDE: usize = 3;
 
 impl Routes {
     pub(super) fn new(code: &Code<'_>) -> Self {
@@ -122,7 +124,10 @@ impl Routes {
     ) -> impl Iterator<Item = u64> + 'c {
         let all = code.relocations(section);
         let first = all.partition_point(|relocation| relocation.offset < offset);
-        let near = all[first..].iter().take_while(move |relocation| relocation.offset - offset < ASIDE);
+        let near = all[first..]
+            .iter()
+            .take(MOST_ASIDE)
+            .take_while(move |relocation| relocation.offset - offset < ASIDE);
         near.filter_map(move |relocation| match code.target_in_data(relocation)? {
             // The field counts from its end.
             Target::Inside { section, offset } if section == function.section => {
