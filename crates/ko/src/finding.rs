@@ -277,16 +277,17 @@ pub struct Stack {
     pub available: u64,
     /// The largest frame: the function, and its bytes with the return address.
     pub largest: (String, u64),
-    /// The deepest chain of calls, each function with its frame.
+    /// The chain of calls that needs the most: each function, and what it has on the stack when it calls the next one; the
+    /// last with its frame. In a circle of calls each function is there once.
     pub deepest: Vec<(String, u64)>,
-    /// What functions of the deepest chain, and of any chain that is as deep, call and can't be followed: the kernel's
-    /// functions by name, and calls by pointer as `a pointer in FUNCTION`. Sorted.
+    /// What functions of the deepest chain need beyond what can be seen: the kernel's functions that they call by name, and
+    /// `a pointer in FUNCTION`, `an array of variable length in FUNCTION`. Sorted.
     pub unknown: Vec<String>,
 }
 
 impl Stack {
-    /// The sum of the deepest chain's frames, in bytes.
+    /// The sum of the deepest chain, in bytes.
     pub fn depth(&self) -> u64 {
-        self.deepest.iter().map(|(_, frame)| frame).sum()
+        self.deepest.iter().fold(0, |sum, (_, used)| sum.saturating_add(*used))
     }
 }

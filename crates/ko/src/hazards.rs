@@ -11,6 +11,8 @@ mod registers;
 mod rust;
 /// Sections and symbols that shouldn't be there, or shouldn't refer to each other.
 mod sections;
+#[cfg(test)]
+mod specimen;
 /// Frames, chains of calls, and the red zone.
 mod stack;
 
@@ -26,27 +28,27 @@ pub(crate) fn find(look: &Look<'_>, policy: &Policy) -> (Vec<Finding>, Measures)
     let code = Code::new(look.image);
     let mut found = Vec::new();
     let mut references: Vec<Vec<Reference>> = Vec::with_capacity(code.functions().len());
-    let mut stacks = Vec::with_capacity(code.functions().len());
+    let mut stacks = stack::Stacks::new(&code);
     let mut registers = registers::Uses::default();
     let mut branches = branches::Branches::new(look, &code);
     for (index, function) in code.functions().iter().enumerate() {
         let mut of_this = Vec::new();
-        let mut stack = stack::Tracker::new();
-        branches.begin(function);
+        stacks.begin(&code, function);
         code.walk(function, |step| {
             graph::references(&code, function, step, &mut of_this);
             registers.step(index, step);
-            stack.step(&code, function, step);
-            branches.step(&code, function, step, &mut found);
+            stacks.step(&code, function, step);
+            branches.step(&code, function, step);
         });
         references.push(of_this);
-        stacks.push(stack.finish(&code, function, &mut found));
+        stacks.end(&code, function);
+        branches.end(&code, function, &mut found);
     }
     let graph = Graph::new(&code, &references);
-    branches.finish(&code, &graph, &mut found);
+    branches.finish(&code, &mut found);
     registers.finish(&code, &graph, &mut found);
     rust::check(&code, &graph, &mut found);
-    let stack = stack::check(look, &code, &graph, &stacks, policy, &mut found);
+    let stack = stacks.check(look, &code, &graph, policy, &mut found);
     let size = sections::check(look, &code, policy, &mut found);
     drift::check(look.image, &mut found);
     lines::add(look.image, &mut found);

@@ -23,7 +23,7 @@ pub(super) static HAZARDS: [Rule; 19] = [
         class: Class::Hazard,
         title: "code keeps data below the stack pointer",
         what: "A function reads or writes memory below the stack pointer: the 128 bytes that programs may use \
-               without claiming them.",
+               without claiming them. Barriers (`lock addl $0, -4(%rsp)`) and probes keep nothing there.",
         why: "An interrupt in the kernel pushes its frame onto the same stack, over that data.",
         kernel: "nothing; the function's data change under it",
         mend: "compile with -mno-red-zone; Rust: -Cno-redzone=yes, or a target that disables it",
@@ -49,7 +49,7 @@ pub(super) static HAZARDS: [Rule; 19] = [
         title: "a return goes past the mitigation",
         what: "The kernel was built with `CONFIG_RETHUNK` (`CONFIG_MITIGATION_RETHUNK`), and the module has a `ret` \
                instead of a jump to `__x86_return_thunk`; or with `CONFIG_SLS` (`CONFIG_MITIGATION_SLS`), and a `ret` \
-               isn't followed by `int3`.",
+               or an indirect jump isn't followed by `int3`.",
         why: "A processor can be made to mispredict where a return goes (Retbleed), or to run on after it.",
         kernel: "nothing; objtool warns when the module is built: `'naked' return found in RETHUNK build`",
         mend: "C: build with Kbuild; Rust: -Zfunction-return=thunk-extern and the target features \
@@ -61,7 +61,8 @@ pub(super) static HAZARDS: [Rule; 19] = [
         class: Class::Hazard,
         title: "a function that is called by pointer doesn't begin with `endbr64`",
         what: "The kernel was built with `CONFIG_X86_KERNEL_IBT`, and the module takes the address of a function that \
-               doesn't begin with `endbr64`; or it has a jump with the prefix `notrack`.",
+               doesn't begin with `endbr64`; or it has an indirect branch with the prefix `notrack`. What lists places \
+               (`__mcount_loc`, `__ksymtab`, …) takes no address.",
         why: "On a processor with indirect branch tracking the call is a control-protection exception.",
         kernel: "an oops at the call: `Missing ENDBR: FUNCTION`",
         mend: "C: build with Kbuild; Rust: -Zcf-protection=branch, -Cjump-tables=n; assembler: SYM_FUNC_START, which \
@@ -152,8 +153,9 @@ pub(super) static HAZARDS: [Rule; 19] = [
         name: "stack-frame",
         class: Class::Hazard,
         title: "a function needs much stack for itself",
-        what: "The frame of one function is larger than the kernel's `CONFIG_FRAME_WARN` (2,048 bytes where it isn't \
-               set).",
+        what: "The frame of one function, its return address included, is larger than the kernel's \
+               `CONFIG_FRAME_WARN` (2,048 bytes where it isn't set). A frame that has to be aligned counts what it \
+               may take.",
         why: "The kernel's stack has 16 KiB for the whole chain of calls, from a program's system call to the \
               device's driver.",
         kernel: "nothing; a stack that overflows is an oops: `BUG: … stack guard page was hit`",
@@ -176,7 +178,8 @@ pub(super) static HAZARDS: [Rule; 19] = [
         name: "recursion",
         class: Class::Hazard,
         title: "functions call each other in a circle",
-        what: "A chain of calls inside the module comes back to a function that is in it.",
+        what: "A chain of calls inside the module comes back to a function that is in it. Jumps at a function's end take \
+               no stack and make no circle by themselves.",
         why: "How much stack it takes is decided by data. Hostile data make it overflow.",
         kernel: "nothing; a stack that overflows is an oops: `BUG: … stack guard page was hit`",
         mend: "use a loop with a stack of its own; where the depth is limited, allow it and say by what",
