@@ -18,7 +18,6 @@ use crate::check::Look;
 use crate::code::Code;
 use crate::finding::{Finding, Measures};
 use crate::graph::{self, Graph, Reference};
-use crate::lines;
 use crate::policy::Policy;
 
 /// All hazards of a module, the allowed ones too, and what was measured on the way.
@@ -49,6 +48,5 @@ pub(crate) fn find(look: &Look<'_>, policy: &Policy) -> (Vec<Finding>, Measures)
     let stack = stack::check(look, &code, &graph, &stacks, policy, &mut found);
     let size = sections::check(look, &code, policy, &mut found);
     drift::check(look.image, &mut found);
-    lines::add(look.image, &mut found);
     (found, Measures { size, stack })
 }
