@@ -88,7 +88,7 @@ pub(super) fn library(build: &Build<'_>, manifest: &Rust, options: Options) -> R
         .env("CARGO_PROFILE_RELEASE_PANIC", "abort")
         .env("CARGO_PROFILE_RELEASE_LTO", "fat")
         .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1")
-        .env("CARGO_PROFILE_RELEASE_DEBUG", "line-tables-only")
+        .env("CARGO_PROFILE_RELEASE_DEBUG", "full")
         .env(KEY_VARIABLE, &hex)
         .merged()
         .limit(build.limit())
