@@ -37,6 +37,7 @@ pub(crate) fn check(lab: &Lab, dir: &Path, arguments: &CheckArgs) -> Result<u8> 
     let brief = arguments.all_modules.is_some();
     match arguments.format {
         Format::Json => output::print_raw(lab::check::json(&outcomes).as_bytes()),
+        Format::Sarif => output::print_raw(lab::check::sarif(&outcomes).as_bytes()),
         Format::Text => outcomes.iter().for_each(|outcome| show(outcome, brief)),
     }
     if brief && arguments.format == Format::Text {
