@@ -91,10 +91,10 @@ pub fn check(kernel: &Kernel, bytes: &[u8], policy: &Policy) -> Report {
     look.already_built_in(&mut report);
     look.dependencies(&mut report);
     symbols::missing_functions(&look, &policy.functions, &mut report);
-    lines::add(look.image, &mut report.refusals);
     let (hazards, measures) = hazards::find(&look, policy);
     report.add_hazards(hazards, policy);
     report.measures = measures;
+    lines::add(look.image, report.findings_mut());
     report
 }
 

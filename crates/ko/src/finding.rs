@@ -239,6 +239,12 @@ impl Report {
         self.counts.0.iter().sum::<usize>() - self.refusals.len() - self.hazards.len()
     }
 
+    /// All findings, the allowed ones too.
+    pub(crate) fn findings_mut(&mut self) -> impl Iterator<Item = &mut Finding> {
+        let allowed = self.allowed.iter_mut().map(|allowed| &mut allowed.finding);
+        self.refusals.iter_mut().chain(&mut self.hazards).chain(allowed)
+    }
+
     /// All findings that nothing allows, refusals first.
     pub fn findings(&self) -> impl Iterator<Item = &Finding> {
         self.refusals.iter().chain(&self.hazards)

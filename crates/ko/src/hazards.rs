@@ -20,7 +20,6 @@ use crate::check::Look;
 use crate::code::Code;
 use crate::finding::{Finding, Measures};
 use crate::graph::{self, Graph, Reference};
-use crate::lines;
 use crate::policy::Policy;
 
 /// All hazards of a module, the allowed ones too, and what was measured on the way.
@@ -51,6 +50,5 @@ pub(crate) fn find(look: &Look<'_>, policy: &Policy) -> (Vec<Finding>, Measures)
     let stack = stacks.check(look, &code, &graph, policy, &mut found);
     let size = sections::check(look, &code, policy, &mut found);
     drift::check(look.image, &mut found);
-    lines::add(look.image, &mut found);
     (found, Measures { size, stack })
 }

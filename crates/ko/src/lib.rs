@@ -9,6 +9,7 @@ mod archive;
 /// What a kernel's loader says to a module.
 mod check;
 mod code;
+mod dwarf;
 mod finding;
 mod graph;
 /// What a kernel loads and ought not to have to.

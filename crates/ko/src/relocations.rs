@@ -97,8 +97,7 @@ impl Place<'_> {
     fn judge(&self, relocation: &Relocation) -> Option<Finding> {
         let Relocation { offset, kind, .. } = *relocation;
         let find = |id, message: String| {
-            let section = self.look.image.section_name(self.index);
-            let finding = Finding::new(id, message).at(section, offset);
+            let finding = Finding::new(id, message).place(self.look.image, self.index, offset);
             match self.target(relocation) {
                 Some(name) => finding.symbol(name),
                 None => finding,

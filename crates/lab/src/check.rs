@@ -7,7 +7,7 @@ use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use serde_json::{Value, json};
 
 use crate::Lab;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kernel::read_module;
 use crate::project::Project;
 
@@ -61,6 +61,109 @@ pub fn json(outcomes: &[Outcome]) -> String {
     format!("{:#}\n", Value::Array(list))
 }
 
+/// The outcomes as SARIF 2.1.0 (OASIS): one run, with all rules and a result for each finding.
+pub fn sarif(outcomes: &[Outcome]) -> String {
+    let rules: Vec<Value> = ko::rules().map(sarif_rule).collect();
+    let (mut results, mut notifications) = (Vec::new(), Vec::new());
+    for (file, outcome) in outcomes {
+        match outcome {
+            Ok(judged) => results.extend(judged.iter().flat_map(sarif_results)),
+            Err(error) => notifications.push(json!({
+                "level": "error",
+                "message": { "text": message_of(error) },
+                "locations": [{ "physicalLocation": { "artifactLocation": { "uri": uri(&file.to_string_lossy()) } } }],
+            })),
+        }
+    }
+    let log = json!({
+        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+        "version": "2.1.0",
+        "runs": [{
+            "tool": { "driver": { "name": "vexlab", "version": env!("CARGO_PKG_VERSION"), "rules": rules } },
+            "invocations": [{
+                "executionSuccessful": notifications.is_empty(),
+                "toolExecutionNotifications": notifications,
+            }],
+            "results": results,
+        }],
+    });
+    format!("{log:#}\n")
+}
+
+fn message_of(error: &Error) -> String {
+    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
+    format!("{error}{}", cause.unwrap_or_default())
+}
+
+fn level(class: ko::Class) -> &'static str {
+    match class {
+        ko::Class::Refusal => "error",
+        ko::Class::Hazard => "warning",
+    }
+}
+
+fn sarif_rule(rule: &ko::Rule) -> Value {
+    json!({
+        "id": rule.name,
+        "shortDescription": { "text": rule.title },
+        "fullDescription": { "text": format!("{} {}", rule.what, rule.why) },
+        "help": { "text": format!("The kernel: {}. To mend it: {}.", rule.kernel, rule.mend) },
+        "defaultConfiguration": { "level": level(rule.class) },
+    })
+}
+
+fn sarif_results(judged: &Judged) -> impl Iterator<Item = Value> {
+    judged.report.findings().map(move |finding| sarif_result(judged, finding))
+}
+
+fn sarif_result(judged: &Judged, finding: &ko::Finding) -> Value {
+    let index = ko::rules().position(|rule| rule.name == finding.rule.name);
+    let module = judged.file.to_string_lossy();
+    let line = finding.line.as_deref().and_then(|line| line.rsplit_once(':'));
+    let line = line.and_then(|(file, number)| Some((file, number.parse::<u64>().ok()?)));
+    let place = match line {
+        Some((file, line)) => {
+            json!({ "artifactLocation": { "uri": uri(file) }, "region": { "startLine": line } })
+        }
+        None => json!({ "artifactLocation": { "uri": uri(&module) } }),
+    };
+    let mut location = json!({ "physicalLocation": place });
+    if let Some(symbol) = &finding.symbol {
+        let name = format!("{:#}", rustc_demangle::demangle(symbol));
+        location["logicalLocations"] = json!([{ "name": name, "decoratedName": symbol, "kind": "function" }]);
+    }
+    json!({
+        "ruleId": finding.rule.name,
+        "ruleIndex": index,
+        "level": level(finding.rule.class),
+        "message": { "text": finding.message },
+        "locations": [location],
+        "properties": {
+            "module": module,
+            "kernel": judged.kernel,
+            "section": finding.section,
+            "offset": finding.offset,
+            "errno": finding.errno.map(ko::Errno::name),
+            "says": finding.kernel,
+            "remedy": finding.remedy,
+        },
+    })
+}
+
+/// A path as a reference of RFC 3986: one that begins with `/` with the scheme `file`.
+fn uri(path: &str) -> String {
+    let mut uri = String::from(if path.starts_with('/') { "file://" } else { "" });
+    for byte in path.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'-' | b'.' | b'_' | b'~' | b'+' => {
+                uri.push(char::from(byte));
+            }
+            other => uri.push_str(&format!("%{other:02X}")),
+        }
+    }
+    uri
+}
+
 fn value(judged: &Judged) -> Value {
     let Judged { file, kernel, report } = judged;
     let first = report.first().map(std::ptr::from_ref);
@@ -111,4 +214,22 @@ fn finding(finding: &ko::Finding) -> Value {
         "kernel": finding.kernel,
         "remedy": finding.remedy,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sarif_names_each_rule_once_and_says_which_files_were_not_read() {
+        let outcomes = [(PathBuf::from("a b.ko"), Err(Error::usage("it is not there")))];
+        let log: Value = serde_json::from_str(&sarif(&outcomes)).unwrap();
+        let run = &log["runs"][0];
+        assert_eq!(run["tool"]["driver"]["rules"].as_array().unwrap().len(), ko::rules().count());
+        assert_eq!(run["results"], json!([]));
+        let notification = &run["invocations"][0]["toolExecutionNotifications"][0];
+        assert_eq!(notification["message"]["text"], "it is not there");
+        assert_eq!(notification["locations"][0]["physicalLocation"]["artifactLocation"]["uri"], "a%20b.ko");
+        assert_eq!(uri("/src/ä.c"), "file:///src/%C3%A4.c");
+    }
 }

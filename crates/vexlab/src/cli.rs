@@ -177,6 +177,8 @@ pub(crate) enum Format {
     Text,
     /// A list of objects
     Json,
+    /// SARIF 2.1.0, which code hosts show beside the source
+    Sarif,
 }
 
 #[derive(Debug, Args)]

@@ -28,7 +28,7 @@ pub(super) fn check(code: &Code<'_>, graph: &Graph, found: &mut Vec<Finding>) {
     let nodes = |wanted: &'static dyn Fn(&str) -> bool| {
         graph.nodes().filter(|node| is(*node, wanted)).collect::<BTreeSet<_>>()
     };
-    let panics = nodes(&|name| name.starts_with("core::panicking::") || name.contains("rust_begin_unwind"));
+    let panics = nodes(&is_panic);
     let aborts = nodes(&|name| GIVES_UP.iter().any(|one| name.starts_with(one)));
     let floats = nodes(&is_soft_float);
     if panics.is_empty() && aborts.is_empty() && floats.is_empty() {
@@ -78,6 +78,24 @@ pub(super) fn check(code: &Code<'_>, graph: &Graph, found: &mut Vec<Finding>) {
             found.push(finding.place(code.image, function.section, edge.offset));
         }
     }
+}
+
+/// Whether a function panics and does nothing else, by its demangled name.
+fn is_panic(name: &str) -> bool {
+    name.starts_with("core::panicking::")
+        || name.starts_with("core::str::slice_error_fail")
+        || name.contains("rust_begin_unwind")
+}
+
+/// The functions that panic, by their indices, and those that a panic calls: a panic of theirs is the second one, and
+/// ends there.
+pub(super) fn panics(code: &Code<'_>, graph: &Graph) -> (BTreeSet<Node>, BTreeSet<Node>) {
+    let panics =
+        (0..code.functions().len()).filter(|index| is_panic(&code.readable(&code.functions()[*index])));
+    let panics: BTreeSet<Node> = panics.collect();
+    let called = graph.ways_from(panics.iter().copied(), |_| true);
+    let called = graph.nodes().filter(|node| called[*node].is_some()).collect();
+    (panics, called)
 }
 
 /// A node's name for people; nothing for data.

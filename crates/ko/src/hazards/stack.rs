@@ -9,6 +9,7 @@ mod tracker;
 
 use std::collections::{BTreeSet, HashSet};
 
+use super::rust;
 use crate::check::Look;
 use crate::code::{Code, Function, Step, Target};
 use crate::finding::{Finding, Stack};
@@ -130,6 +131,7 @@ impl Stacks {
     fn calls(&self, code: &Code<'_>, graph: &Graph, whole: Vec<usize>) -> Calls {
         let functions = code.functions();
         let mut calls = Calls::new(functions.len());
+        let (panics, called_by_panics) = rust::panics(code, graph);
         for (index, frame) in self.frames.iter().enumerate() {
             calls.frame(whole[index], bytes(frame.depth));
             let mut edges = graph.edges(index).iter().peekable();
@@ -138,6 +140,9 @@ impl Stacks {
                 let Some(Target::Inside { offset, .. }) = leaves.to else { continue };
                 let Some(edge) = edges.peek().filter(|edge| edge.offset == leaves.offset) else { continue };
                 let Thing::Function(to) = graph.thing(edge.to) else { continue };
+                if panics.contains(&to) && called_by_panics.contains(&index) {
+                    continue;
+                }
                 // A jump into the middle is back from a part, or to what has the same frame.
                 if offset != functions[to].start || whole[to] == whole[index] && !leaves.is_call {
                     continue;

@@ -48,6 +48,8 @@ pub struct GotUse {
     pub symbol: String,
     /// The section that uses it.
     pub section: String,
+    /// The section's index, for finding the line.
+    section_index: usize,
     /// Where in the section, in bytes.
     pub offset: u64,
     /// The relocation's type, `r_type` of the psABI.
@@ -93,7 +95,7 @@ impl fmt::Display for Reason {
 
 impl fmt::Display for GotUse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { symbol, section, offset, kind, reason, line } = self;
+        let Self { symbol, section, offset, kind, reason, line, .. } = self;
         let (name, symbol) = (relocation_name(*kind), demangle(symbol));
         write!(f, "{section}+{offset:#x}: relocation type {kind} ({name}) against `{symbol:#}`: {reason}")?;
         line.as_ref().map_or(Ok(()), |line| write!(f, " ({line})"))
@@ -150,8 +152,8 @@ fn add_lines(bytes: &[u8], kept: &mut [GotUse]) {
     if in_code.is_empty() {
         return;
     }
-    let offsets: Vec<u64> = in_code.iter().map(|one| one.offset).collect();
-    for (one, line) in in_code.iter_mut().zip(source_lines(bytes, &offsets)) {
+    let places: Vec<_> = in_code.iter().map(|one| (one.section_index, one.offset)).collect();
+    for (one, line) in in_code.iter_mut().zip(source_lines(bytes, &places)) {
         one.line = line;
     }
 }
@@ -213,6 +215,7 @@ impl<'a> Object<'a> {
                 Err(reason) => relaxed.kept.push(GotUse {
                     symbol: self.symbol_name(one.symbol),
                     section: self.section_name(section),
+                    section_index: index.0,
                     offset: one.offset,
                     kind: one.kind.0,
                     reason,

@@ -84,11 +84,12 @@ pub(super) fn library(build: &Build<'_>, manifest: &Rust, options: Options) -> R
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
         // One profile for every crate: what a kernel needs is not the crate's to choose, and `core` and
         // `alloc` are then built once for all. Optimising across crates also does away with the
-        // allocator's shim functions, of which objtool can't see that one never returns.
+        // allocator's shim functions, of which objtool can't see that one never returns. The types of the crate's
+        // own functions are in its debug information, to be compared with C's; of libraries lines suffice.
         .env("CARGO_PROFILE_RELEASE_PANIC", "abort")
         .env("CARGO_PROFILE_RELEASE_LTO", "fat")
         .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1")
-        .env("CARGO_PROFILE_RELEASE_DEBUG", "line-tables-only")
+        .env("CARGO_PROFILE_RELEASE_DEBUG", "full")
         .env(KEY_VARIABLE, &hex)
         .merged()
         .limit(build.limit())
@@ -115,10 +116,14 @@ fn identity(toolchain: &RustToolchain) -> String {
     format!("{} {} {}", toolchain.version, toolchain.commit, toolchain.rustc.display())
 }
 
+/// What a crate depends on has the lines of its code in its debug information, and nothing else.
+const LIBRARIES: &str = "profile.release.package.'*'.debug = 'line-tables-only'";
+
 fn cargo_arguments(manifest: &Rust, options: Options) -> Vec<String> {
     let mut arguments: Vec<String> =
         ["build", "--release", "--quiet", "--color=never"].map(str::to_owned).to_vec();
     arguments.extend(["-Zbuild-std=core,alloc", "-Zunstable-options", "--target", TARGET].map(str::to_owned));
+    arguments.extend(["--config", LIBRARIES].map(str::to_owned));
     if let Some(package) = &manifest.package {
         arguments.extend(["--package".to_owned(), package.clone()]);
     }

@@ -39,6 +39,7 @@ pub(crate) fn check(lab: &Lab, dir: &Path, arguments: &CheckArgs) -> Result<u8> 
     let brief = all_modules;
     match arguments.format {
         Format::Json => output::print_raw(lab::check::json(&outcomes).as_bytes()),
+        Format::Sarif => output::print_raw(lab::check::sarif(&outcomes).as_bytes()),
         Format::Text => outcomes.iter().for_each(|outcome| show(outcome, brief)),
     }
     if brief && arguments.format == Format::Text {
