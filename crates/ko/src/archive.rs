@@ -35,6 +35,7 @@ pub fn exports(bytes: &[u8]) -> Result<Vec<String>, ReadError> {
             if is_function
                 && let Ok(name) = symbol.name()
                 && !is_rusts_own(name)
+                && !is_compilers(&member_name, name)
             {
                 names.insert(name.to_owned());
             }
@@ -64,6 +65,12 @@ fn is_rusts_own(name: &str) -> bool {
         || name == "rust_eh_personality"
 }
 
+/// Whether a function is one of the compiler's helpers (`__divdc3`) from the C part of a prebuilt `compiler_builtins`,
+/// whose members don't say what they belong to.
+fn is_compilers(member: &str, name: &str) -> bool {
+    !member.ends_with(".rcgu.o") && name.starts_with("__")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,5 +85,11 @@ mod tests {
     fn mangled_names_are_no_exports() {
         assert!(is_rusts_own("_RNvCs1_4core3foo") && is_rusts_own("_ZN4core3foo17h0E"));
         assert!(!is_rusts_own("vexfs_rs_answer"));
+    }
+
+    #[test]
+    fn helpers_of_the_compiler_are_no_exports() {
+        assert!(is_compilers("45c91108d938afe8-divdc3.o", "__divdc3"));
+        assert!(!is_compilers("x.4a-cgu.0.rcgu.o", "__x_init") && !is_compilers("x.o", "add_numbers"));
     }
 }
