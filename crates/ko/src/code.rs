@@ -129,6 +129,12 @@ impl<'a> Code<'a> {
         self.target(relocation, 0)
     }
 
+    /// What a relocation in code refers to, where the instruction isn't known. With bytes between the field and the
+    /// instruction's end, it is a place somewhat before.
+    pub(crate) fn target_in_code(&self, relocation: &Relocation) -> Option<Target> {
+        self.target(relocation, if is_relative(relocation.kind) { 4 } else { 0 })
+    }
+
     fn target(&self, relocation: &Relocation, more: u64) -> Option<Target> {
         if relocation.kind == elf::R_X86_64_NONE.0 {
             return None;

@@ -4,7 +4,7 @@ use iced_x86::{CpuidFeature, OpKind};
 
 use crate::code::{Code, Step};
 use crate::finding::Finding;
-use crate::graph::{Graph, Kind, Node, Thing};
+use crate::graph::{Graph, Kind, Node, Thing, in_data};
 use crate::rules::Id;
 
 /// Functions that use registers that the kernel doesn't save.
@@ -98,30 +98,42 @@ fn is_control(mnemonic: iced_x86::Mnemonic) -> bool {
 }
 
 /// For each function whether something outside the module can lead to it with the registers not saved: going back over
-/// what refers to it, there is a function that nothing in the module refers to, or a datum, before one that saves them.
+/// what refers to it, there is a datum, or a function that nothing in the module refers to, before one that saves them.
+/// Of functions that only refer to each other, the first counts as one that nothing refers to.
 fn exposed(code: &Code<'_>, graph: &Graph) -> Vec<bool> {
-    let saves = |node: Node| {
-        graph.edges(node).iter().any(|edge| match graph.thing(edge.to) {
-            Thing::Outside(symbol) => {
-                edge.kind != Kind::Address && code.outside(symbol).starts_with("kernel_fpu_begin")
-            }
-            _ => false,
-        })
+    let is_begin = |node: Node| match graph.thing(node) {
+        Thing::Outside(symbol) => code.outside(symbol).starts_with("kernel_fpu_begin"),
+        _ => false,
     };
-    let mut is_called = vec![false; graph.nodes().len()];
-    for node in graph.nodes().filter(|node| matches!(graph.thing(*node), Thing::Function(_))) {
-        graph.edges(node).iter().filter(|edge| edge.to != node).for_each(|edge| is_called[edge.to] = true);
-    }
-    let is_function = |node: Node| matches!(graph.thing(node), Thing::Function(_));
-    let mut exposed = vec![false; graph.nodes().len()];
-    let mut next: Vec<Node> =
-        graph.nodes().filter(|node| is_function(*node) && !is_called[*node] && !saves(*node)).collect();
-    while let Some(node) = next.pop() {
-        if std::mem::replace(&mut exposed[node], true) {
+    let begins: Vec<bool> = graph.nodes().map(is_begin).collect();
+    let count = code.functions().len();
+    let calls_begin =
+        |node| graph.edges(node).iter().any(|edge| edge.kind != Kind::Address && begins[edge.to]);
+    let saves: Vec<bool> = (0..count).map(calls_begin).collect();
+    let functions_of = |node: Node| {
+        graph.edges(node).iter().map(|edge| edge.to).filter(move |to| *to < count && *to != node)
+    };
+    let mut is_inner = vec![false; count];
+    (0..count).flat_map(functions_of).for_each(|to| is_inner[to] = true);
+    in_data(code).for_each(|function| is_inner[function] = false);
+
+    let mut exposed = vec![false; count];
+    let mut reached = vec![false; count];
+    let outer = (0..count).filter(|node| !is_inner[*node]);
+    for start in outer.chain(0..count) {
+        if reached[start] {
             continue;
         }
-        let calls = graph.edges(node).iter().map(|edge| edge.to);
-        next.extend(calls.filter(|to| is_function(*to) && !exposed[*to] && !saves(*to)));
+        let mut next = vec![(start, true)];
+        while let Some((node, is_exposed)) = next.pop() {
+            let is_exposed = is_exposed && !saves[node];
+            if reached[node] && (exposed[node] || !is_exposed) {
+                continue;
+            }
+            reached[node] = true;
+            exposed[node] = is_exposed;
+            next.extend(functions_of(node).map(|to| (to, is_exposed)));
+        }
     }
     exposed
 }

@@ -6,7 +6,7 @@ use rustc_demangle::{demangle, try_demangle};
 
 use crate::code::{Code, Function};
 use crate::finding::Finding;
-use crate::graph::{Graph, Kind, Node, Thing, follow};
+use crate::graph::{Graph, Kind, Node, Thing, follow, in_data};
 use crate::rules::Id;
 
 /// Rust's own libraries: what panics in them does so on behalf of who called them.
@@ -37,8 +37,11 @@ pub(super) fn check(code: &Code<'_>, graph: &Graph, found: &mut Vec<Finding>) {
 
     // A finding is about the last function that isn't a library's. A panic of what gives up is that of the allocation.
     let library: Vec<bool> = names.iter().map(|name| name.as_deref().is_none_or(is_library)).collect();
-    let roots = graph.nodes().filter(|node| is_root(code, graph, *node));
-    let from_roots = graph.ways_from(roots);
+    let mut roots: Vec<Node> = graph.nodes().filter(|node| is_root(code, graph, *node)).collect();
+    let called = graph.ways_from(roots.iter().copied());
+    // What is only in a table that no code of the module refers to is called by who has the table.
+    roots.extend(in_data(code).filter(|function| called[*function].is_none()));
+    let from_roots = graph.ways_from(roots.into_iter());
     let mut search = |id, ends: &BTreeSet<Node>, without: &BTreeSet<Node>, what: &str| {
         let to_end = graph.ways(ends.iter().copied(), |node| library[node] && !without.contains(&node));
         for node in graph.nodes() {

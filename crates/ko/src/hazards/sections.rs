@@ -107,8 +107,11 @@ fn mismatches(code: &Code<'_>, found: &mut Vec<Finding>) {
     }
     for (index, name) in names.iter().enumerate().filter(|(index, name)| stays(name, image.sections[*index]))
     {
+        let is_code = image.sections[index].flags & elf::SHF_EXECINSTR.0 != 0;
         for relocation in code.relocations(index) {
-            let Some(Target::Inside { section, offset }) = code.target_in_data(relocation) else { continue };
+            let target =
+                if is_code { code.target_in_code(relocation) } else { code.target_in_data(relocation) };
+            let Some(Target::Inside { section, offset }) = target else { continue };
             if !is_freed(&names[section]) || !image.sections[section].is_loaded() {
                 continue;
             }
