@@ -50,8 +50,7 @@ pub fn exports(bytes: &[u8]) -> Result<Vec<String>, ReadError> {
 ///
 /// When the bytes are no object.
 pub fn undefined(bytes: &[u8]) -> Result<Vec<String>, ReadError> {
-    let malformed = |source| ReadError::Object { name: "the object".to_owned(), source };
-    let object = object::File::parse(bytes).map_err(malformed)?;
+    let object = crate::x86_64(bytes, "the object")?;
     let symbols = object.symbols().filter(|symbol| symbol.is_undefined() && symbol.is_global());
     let names: BTreeSet<&str> = symbols.filter_map(|symbol| symbol.name().ok()).collect();
     Ok(names.into_iter().filter(|name| !name.is_empty()).map(str::to_owned).collect())

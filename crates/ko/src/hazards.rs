@@ -16,15 +16,15 @@ mod stack;
 
 use crate::check::Look;
 use crate::code::Code;
-use crate::finding::{Finding, Measures};
+use crate::finding::{Found, Measures};
 use crate::graph::{self, Graph, Reference};
 use crate::lines;
 use crate::policy::Policy;
 
-/// All hazards of a module, the allowed ones too, and what was measured on the way.
-pub(crate) fn find(look: &Look<'_>, policy: &Policy) -> (Vec<Finding>, Measures) {
+/// All hazards of a module, and what was measured on the way.
+pub(crate) fn find<'p>(look: &Look<'_>, policy: &'p Policy) -> (Found<'p>, Measures) {
     let code = Code::new(look.image);
-    let mut found = Vec::new();
+    let mut found = Found::new(policy);
     let mut references: Vec<Vec<Reference>> = Vec::with_capacity(code.functions().len());
     let mut stacks = Vec::with_capacity(code.functions().len());
     let mut registers = registers::Uses::default();
@@ -49,6 +49,8 @@ pub(crate) fn find(look: &Look<'_>, policy: &Policy) -> (Vec<Finding>, Measures)
     let stack = stack::check(look, &code, &graph, &stacks, policy, &mut found);
     let size = sections::check(look, &code, policy, &mut found);
     drift::check(look.image, &mut found);
-    lines::add(look.image, &mut found);
+    found.finish();
+    lines::add(look.image, &mut found.hazards);
+    lines::add(look.image, &mut found.allowed);
     (found, Measures { size, stack })
 }

@@ -2,7 +2,7 @@
 
 use crate::check::Look;
 use crate::code::{Code, Function, Step};
-use crate::finding::Finding;
+use crate::finding::Found;
 use crate::graph::Graph;
 
 /// Branches, returns and the beginnings of functions, against the kernel's mitigations.
@@ -20,9 +20,9 @@ impl Branches {
         _code: &Code<'_>,
         _function: &Function,
         _step: &Step<'_>,
-        _found: &mut Vec<Finding>,
+        _found: &mut Found<'_>,
     ) {
     }
 
-    pub(super) fn finish(self, _code: &Code<'_>, _graph: &Graph, _found: &mut Vec<Finding>) {}
+    pub(super) fn finish(self, _code: &Code<'_>, _graph: &Graph, _found: &mut Found<'_>) {}
 }

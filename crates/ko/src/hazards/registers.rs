@@ -3,7 +3,7 @@
 use iced_x86::{CpuidFeature, OpKind};
 
 use crate::code::{Code, Step};
-use crate::finding::Finding;
+use crate::finding::{Finding, Found};
 use crate::graph::{Graph, Kind, Node, Thing, in_data};
 use crate::rules::Id;
 
@@ -32,21 +32,24 @@ impl Uses {
 
     /// A function may use them when the registers are saved around it: it does that itself, or everything that leads
     /// to it does.
-    pub(super) fn finish(self, code: &Code<'_>, graph: &Graph, found: &mut Vec<Finding>) {
+    pub(super) fn finish(self, code: &Code<'_>, graph: &Graph, found: &mut Found<'_>) {
         if self.0.is_empty() {
             return;
         }
         let exposed = exposed(code, graph);
         for one in self.0.iter().filter(|one| exposed[one.function]) {
             let function = &code.functions()[one.function];
-            let message = format!(
-                "`{}` uses {} outside kernel_fpu_begin() ({} such instructions in it)",
-                code.readable(function),
-                one.what,
-                one.count
-            );
-            let finding = Finding::new(Id::VectorRegisters, message).symbol(code.name(function));
-            found.push(finding.place(code.image, function.section, one.first));
+            let name = code.name(function);
+            found.add(Id::VectorRegisters, Some(&name), || {
+                let message = format!(
+                    "`{}` uses {} outside kernel_fpu_begin() ({} such instructions in it)",
+                    code.readable(function),
+                    one.what,
+                    one.count
+                );
+                let finding = Finding::new(Id::VectorRegisters, message).symbol(&*name);
+                finding.place(code.image, function.section, one.first)
+            });
         }
     }
 }

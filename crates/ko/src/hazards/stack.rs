@@ -2,7 +2,7 @@
 
 use crate::check::Look;
 use crate::code::{Code, Function, Step};
-use crate::finding::{Finding, Stack};
+use crate::finding::{Found, Stack};
 use crate::graph::Graph;
 use crate::policy::Policy;
 
@@ -19,7 +19,7 @@ impl Tracker {
 
     pub(super) fn step(&mut self, _code: &Code<'_>, _function: &Function, _step: &Step<'_>) {}
 
-    pub(super) fn finish(self, _code: &Code<'_>, _function: &Function, _found: &mut Vec<Finding>) -> Frame {
+    pub(super) fn finish(self, _code: &Code<'_>, _function: &Function, _found: &mut Found<'_>) -> Frame {
         Frame
     }
 }
@@ -30,7 +30,7 @@ pub(super) fn check(
     _graph: &Graph,
     _frames: &[Frame],
     _policy: &Policy,
-    _found: &mut Vec<Finding>,
+    _found: &mut Found<'_>,
 ) -> Option<Stack> {
     None
 }
