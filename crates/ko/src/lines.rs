@@ -22,16 +22,19 @@ pub(crate) fn source_lines(bytes: &[u8], offsets: &[u64]) -> Vec<Option<String>>
 
 fn find(bytes: &[u8], offsets: &[u64]) -> Option<Vec<Option<String>>> {
     let object = object::File::parse(bytes).ok()?;
-    let code = object.sections().filter(|section| section.kind() == SectionKind::Text && section.size() > 0);
-    if code.count() != 1 {
-        return None;
-    }
+    let mut code =
+        object.sections().filter(|section| section.kind() == SectionKind::Text && section.size() > 0);
+    let (Some(code), None) = (code.next(), code.next()) else { return None };
     let sections = DwarfSections::load(|id| Ok::<_, gimli::Error>(Section::of(&object, id))).ok()?;
     let dwarf = sections.borrow(|section| {
         RelocateReader::new(EndianSlice::new(section.bytes, LittleEndian), Relocated(&section.relocations))
     });
     let context = Context::from_dwarf(dwarf).ok()?;
     let line = |offset: &u64| {
+        // The reader computes with what comes after the place.
+        if *offset >= code.size().min(u64::MAX / 2) {
+            return None;
+        }
         let location = context.find_location(*offset).ok()??;
         Some(format!("{}:{}", location.file?, location.line?))
     };
