@@ -84,6 +84,7 @@ static POLICY: LazyLock<Policy> = LazyLock::new(|| Policy {
     functions: vec!["init_module".to_owned()],
     max_size: Some(1 << 20),
     max_stack: Some(4096),
+    partial: false,
     allowances: vec![Allowance {
         rule: "vector-registers".to_owned(),
         symbol: Some("init_module".to_owned()),

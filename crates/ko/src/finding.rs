@@ -6,7 +6,7 @@ use std::fmt;
 
 use crate::image::Image;
 use crate::policy::{Allowance, Policy};
-use crate::rules::{COUNT, Id, Rule, rule};
+use crate::rules::{COUNT, Class, Id, Rule, rule, rules};
 
 /// An error number of Linux, as the loader returns it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -168,8 +168,6 @@ pub struct Report {
     pub hazards: Vec<Finding>,
     /// The hazards that the module's project allows.
     pub allowed: Vec<Allowed>,
-    /// How many more there are of rules that are broken very often.
-    pub more: usize,
     /// What was measured.
     pub measures: Measures,
     errno: Option<Errno>,
@@ -213,20 +211,30 @@ impl Report {
 
     /// Adds the hazards.
     pub(crate) fn add_hazards(&mut self, found: Found<'_>) {
-        let Found { hazards, allowed, reasons, more, .. } = found;
+        let Found { hazards, allowed, reasons, counts, .. } = found;
         self.hazards = hazards;
         let allowed = allowed.into_iter().zip(reasons);
         self.allowed =
             allowed.map(|(finding, reason)| Allowed { finding, reason: reason.to_owned() }).collect();
-        self.more += more;
+        for (count, more) in self.counts.0.iter_mut().zip(counts.0) {
+            *count += more;
+        }
     }
 
     fn keep(&mut self, finding: Finding) {
         if self.counts.is_wanted(finding.rule.id) {
             self.refusals.push(finding);
-        } else {
-            self.more += 1;
         }
+    }
+
+    /// How many findings of a class there are, with those of rules that are broken very often and are not all listed.
+    pub fn count(&self, class: Class) -> usize {
+        rules().filter(|rule| rule.class == class).map(|rule| self.counts.0[rule.id as usize]).sum()
+    }
+
+    /// How many findings there are that are not listed.
+    pub fn more(&self) -> usize {
+        self.counts.0.iter().sum::<usize>() - self.refusals.len() - self.hazards.len()
     }
 
     /// All findings that nothing allows, refusals first.
@@ -260,7 +268,6 @@ pub(crate) struct Found<'p> {
     pub(crate) allowed: Vec<Finding>,
     /// Why the allowed ones are.
     reasons: Vec<&'p str>,
-    more: usize,
     counts: Counts,
     allowed_counts: Counts,
 }
@@ -273,7 +280,6 @@ impl<'p> Found<'p> {
             hazards: Vec::new(),
             allowed: Vec::new(),
             reasons: Vec::new(),
-            more: 0,
             counts: Counts::default(),
             allowed_counts: Counts::default(),
         }
@@ -297,14 +303,18 @@ impl<'p> Found<'p> {
                 }
             }
             None if self.counts.is_wanted(id) => self.hazards.push(make()),
-            None => self.more += 1,
+            None => {}
         }
     }
 
     /// Says which allowances have allowed nothing, when all is found.
     pub(crate) fn finish(&mut self) {
-        let unused = self.policy.allowances.iter().zip(&self.used).filter(|(_, used)| !**used);
-        self.hazards.extend(unused.map(|(allowance, _)| allowance.unused()));
+        let policy = self.policy;
+        for (index, allowance) in policy.allowances.iter().enumerate().filter(|_| !policy.partial) {
+            if !self.used[index] && self.counts.is_wanted(Id::UnusedAllowance) {
+                self.hazards.push(allowance.unused());
+            }
+        }
     }
 }
 

@@ -114,6 +114,14 @@ impl Graph {
         for references in references {
             new.function(references);
         }
+        // What nothing in the code refers to has references too: exports, `struct module`.
+        for section in 0..code.image.sections.len() {
+            for relocation in code.relocations(section) {
+                if code.function_at(section, relocation.offset).is_none() {
+                    new.node(Target::Inside { section, offset: relocation.offset });
+                }
+            }
+        }
         // Data are added as they are come upon.
         let mut next = code.functions().len();
         while let Some(thing) = new.graph.things.get(next).copied() {
@@ -170,8 +178,13 @@ impl Graph {
         next
     }
 
-    /// To each node the one before it on a shortest way from one of `starts`, where there is a way. A start has itself.
-    pub(crate) fn ways_from(&self, starts: impl Iterator<Item = Node>) -> Vec<Option<Node>> {
+    /// To each node the one before it on a shortest way from one of `starts`, where there is a way: over nodes that
+    /// `through` lets pass. A start has itself.
+    pub(crate) fn ways_from(
+        &self,
+        starts: impl Iterator<Item = Node>,
+        through: impl Fn(Node) -> bool,
+    ) -> Vec<Option<Node>> {
         let mut before = vec![None; self.things.len()];
         let mut queue = VecDeque::new();
         for start in starts {
@@ -179,7 +192,8 @@ impl Graph {
             queue.push_back(start);
         }
         while let Some(node) = queue.pop_front() {
-            for edge in self.edges(node) {
+            let edges = if through(node) { self.edges(node) } else { &[] };
+            for edge in edges {
                 if before[edge.to].is_none() {
                     before[edge.to] = Some(node);
                     queue.push_back(edge.to);
@@ -255,32 +269,18 @@ impl Builder<'_, '_> {
     }
 }
 
-/// The loaded sections of data, but for those that are about code.
-fn data_sections(code: &Code<'_>) -> impl Iterator<Item = usize> {
-    let image = code.image;
-    (0..image.sections.len()).filter(|index| {
-        let section = image.sections[*index];
-        section.is_loaded()
-            && section.flags & elf::SHF_EXECINSTR.0 == 0
-            && !is_about_code(&image.section_name(*index))
-    })
-}
-
-/// The functions whose addresses are in data, by index: the kernel and C may call them. Some are there several times.
-pub(crate) fn in_data(code: &Code<'_>) -> impl Iterator<Item = usize> {
-    let targets = data_sections(code).flat_map(|index| code.relocations(index));
-    targets.filter_map(|one| match code.target_in_data(one)? {
-        Target::Inside { section, offset } => code.function_at(section, offset),
-        Target::Outside(_) => None,
-    })
-}
-
 /// Where data begin, by section: at the section's start, at symbols, and at what code and other data refer to. Nothing
 /// for sections of code and for those that are about code.
 fn data(code: &Code<'_>, references: &[Vec<Reference>]) -> Vec<Vec<u64>> {
     let image = code.image;
-    let mut starts = vec![Vec::new(); image.sections.len()];
-    data_sections(code).for_each(|index| starts[index].push(0));
+    let is_data = |index: usize| {
+        let section = image.sections[index];
+        section.is_loaded()
+            && section.flags & elf::SHF_EXECINSTR.0 == 0
+            && !is_about_code(&image.section_name(index))
+    };
+    let mut starts: Vec<Vec<u64>> =
+        (0..image.sections.len()).map(|index| if is_data(index) { vec![0] } else { Vec::new() }).collect();
     let mut add = |target: Target| {
         if let Target::Inside { section, offset } = target
             && let Some(starts) = starts.get_mut(section).filter(|starts| !starts.is_empty())
@@ -292,7 +292,7 @@ fn data(code: &Code<'_>, references: &[Vec<Reference>]) -> Vec<Vec<u64>> {
         add(Target::Inside { section: usize::from(symbol.section), offset: symbol.value });
     }
     references.iter().flatten().for_each(|one| add(one.to));
-    for index in data_sections(code) {
+    for index in (0..image.sections.len()).filter(|index| is_data(*index)) {
         code.relocations(index).iter().filter_map(|one| code.target_in_data(one)).for_each(&mut add);
     }
     for starts in &mut starts {

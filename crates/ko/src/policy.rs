@@ -15,6 +15,8 @@ pub struct Policy {
     /// The most that a chain of its functions may need of the stack, in bytes; half of the kernel's stack where
     /// nothing is said.
     pub max_stack: Option<u64>,
+    /// Something was left out of the module on purpose: an allowance may have nothing to allow.
+    pub partial: bool,
     /// Hazards that are known, each with the reason why it may be there.
     pub allowances: Vec<Allowance>,
 }
@@ -25,7 +27,7 @@ pub struct Allowance {
     /// The rule's name.
     pub rule: String,
     /// The symbol that the finding is about, as the object has it or demangled; nothing for a finding that is about
-    /// none.
+    /// none. A `*` at its end stands for whatever follows.
     pub symbol: Option<String>,
     /// Why.
     pub reason: String,
@@ -39,7 +41,7 @@ impl Allowance {
         }
         match (&self.symbol, symbol) {
             (None, None) => true,
-            (Some(wanted), Some(symbol)) => wanted == symbol || *wanted == readable(symbol),
+            (Some(wanted), Some(symbol)) => matches(wanted, symbol) || matches(wanted, &readable(symbol)),
             _ => false,
         }
     }
@@ -50,5 +52,12 @@ impl Allowance {
             None => format!("`{}`", self.rule),
         };
         Finding::new(Id::UnusedAllowance, format!("{what} is allowed and there is no such finding"))
+    }
+}
+
+fn matches(wanted: &str, symbol: &str) -> bool {
+    match wanted.strip_suffix('*') {
+        Some(start) => symbol.starts_with(start),
+        None => symbol == wanted,
     }
 }

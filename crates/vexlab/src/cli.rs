@@ -34,7 +34,7 @@ pub(crate) enum Command {
     Link(LinkArgs),
     /// Build the module, load it in a fresh machine, test it, unload it, and say the verdict
     Test(RunArgs),
-    /// Say what kernels would refuse in modules, without starting a machine
+    /// Say what kernels would refuse in modules, and what is dangerous in them, without starting a machine
     ///
     /// The rules are in docs/rules.md.
     Check(CheckArgs),
@@ -156,6 +156,11 @@ pub(crate) struct CheckArgs {
     /// Check every module that this kernel ships; the kernel itself is to judge unless others are named
     #[arg(long, value_name = "KERNEL", conflicts_with = "files")]
     pub(crate) all_modules: Option<String>,
+
+    /// Let a hazard that nothing allows decide the exit status too; `strict = true` under [check] in vexlab.toml
+    /// does it for the project's module
+    #[arg(long)]
+    pub(crate) strict: bool,
 
     /// How to print what was found
     #[arg(long, value_name = "FORMAT", default_value = "text")]

@@ -25,9 +25,12 @@ impl<'a> Text<'a> {
     }
 
     fn push_bytes(&mut self, bytes: &[u8]) {
-        for (room, byte) in self.buffer.iter_mut().skip(self.used).zip(bytes) {
-            *room = *byte;
-            self.used += 1;
+        let room = self.buffer.get_mut(self.used..).unwrap_or_default();
+        let count = room.len().min(bytes.len());
+        if let (Some(room), Some(bytes)) = (room.get_mut(..count), bytes.get(..count)) {
+            room.copy_from_slice(bytes);
+            // Never more than the buffer's length, which the compiler doesn't see.
+            self.used = self.used.saturating_add(count);
         }
     }
 

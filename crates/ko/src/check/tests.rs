@@ -472,7 +472,7 @@ fn a_rule_broken_a_thousand_times_is_told_of_a_hundred_times() {
         }
     });
     let report = check(&kernel(), &bytes, &[]);
-    assert_eq!((report.refusals.len(), report.more), (100, 900));
+    assert_eq!((report.refusals.len(), report.more()), (100, 900));
 }
 
 proptest! {

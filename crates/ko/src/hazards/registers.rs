@@ -4,7 +4,7 @@ use iced_x86::{CpuidFeature, OpKind};
 
 use crate::code::{Code, Step};
 use crate::finding::{Finding, Found};
-use crate::graph::{Graph, Kind, Node, Thing, in_data};
+use crate::graph::{Edge, Graph, Kind, Node, Thing};
 use crate::rules::Id;
 
 /// Functions that use registers that the kernel doesn't save.
@@ -100,43 +100,54 @@ fn is_control(mnemonic: iced_x86::Mnemonic) -> bool {
     .contains(&mnemonic)
 }
 
-/// For each function whether something outside the module can lead to it with the registers not saved: going back over
-/// what refers to it, there is a datum, or a function that nothing in the module refers to, before one that saves them.
-/// Of functions that only refer to each other, the first counts as one that nothing refers to.
+/// For each function whether something outside the module can lead to it with the registers not saved.
+///
+/// Going forward from what nothing in the module refers to, calls are followed up to a function that saves them, and
+/// addresses up to one that saves them itself or by way of what it calls: it hands the address on to code that saves
+/// them first. Of functions that only refer to each other, the first counts as one that nothing refers to.
 fn exposed(code: &Code<'_>, graph: &Graph) -> Vec<bool> {
-    let is_begin = |node: Node| match graph.thing(node) {
+    let is_saving = |node: Node| match graph.thing(node) {
         Thing::Outside(symbol) => code.outside(symbol).starts_with("kernel_fpu_begin"),
         _ => false,
     };
-    let begins: Vec<bool> = graph.nodes().map(is_begin).collect();
-    let count = code.functions().len();
-    let calls_begin =
-        |node| graph.edges(node).iter().any(|edge| edge.kind != Kind::Address && begins[edge.to]);
-    let saves: Vec<bool> = (0..count).map(calls_begin).collect();
-    let functions_of = |node: Node| {
-        graph.edges(node).iter().map(|edge| edge.to).filter(move |to| *to < count && *to != node)
-    };
-    let mut is_inner = vec![false; count];
-    (0..count).flat_map(functions_of).for_each(|to| is_inner[to] = true);
-    in_data(code).for_each(|function| is_inner[function] = false);
-
-    let mut exposed = vec![false; count];
-    let mut reached = vec![false; count];
-    let outer = (0..count).filter(|node| !is_inner[*node]);
-    for start in outer.chain(0..count) {
+    let mut is_referred_to = vec![false; graph.nodes().len()];
+    let mut saves = vec![false; graph.nodes().len()];
+    for node in graph.nodes() {
+        for edge in graph.edges(node).iter().filter(|edge| edge.to != node) {
+            is_referred_to[edge.to] = true;
+            saves[node] |= edge.kind != Kind::Address && is_saving(edge.to);
+        }
+    }
+    let leads_to_saving = graph.ways(graph.nodes().filter(|node| saves[*node]), |_| true);
+    let hands_on =
+        |node: Node| matches!(graph.thing(node), Thing::Function(_)) && leads_to_saving[node].is_some();
+    let mut exposed = vec![false; graph.nodes().len()];
+    let mut reached = vec![false; graph.nodes().len()];
+    let outer = graph.nodes().filter(|node| !is_referred_to[*node]);
+    for start in outer.chain(graph.nodes()) {
         if reached[start] {
             continue;
         }
-        let mut next = vec![(start, true)];
-        while let Some((node, is_exposed)) = next.pop() {
-            let is_exposed = is_exposed && !saves[node];
-            if reached[node] && (exposed[node] || !is_exposed) {
-                continue;
-            }
-            reached[node] = true;
-            exposed[node] = is_exposed;
-            next.extend(functions_of(node).map(|to| (to, is_exposed)));
+        spread(graph, start, &mut reached, |_, _| true);
+        if !saves[start] {
+            spread(graph, start, &mut exposed, |node, edge| {
+                !saves[edge.to] && (edge.kind != Kind::Address || !hands_on(node))
+            });
         }
     }
     exposed
+}
+
+/// Marks a node and all that can be reached from it, over edges that may be taken.
+fn spread(graph: &Graph, start: Node, marked: &mut [bool], takes: impl Fn(Node, &Edge) -> bool) {
+    let mut next = vec![start];
+    marked[start] = true;
+    while let Some(node) = next.pop() {
+        for edge in graph.edges(node) {
+            if !marked[edge.to] && takes(node, edge) {
+                marked[edge.to] = true;
+                next.push(edge.to);
+            }
+        }
+    }
 }

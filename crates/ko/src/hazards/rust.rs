@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-use std::collections::BTreeSet;
-
 use rustc_demangle::try_demangle;
 
 use crate::code::{Code, Function};
 use crate::finding::{Finding, Found};
-use crate::graph::{Edge, Graph, Kind, Node, Thing, follow, in_data};
+use crate::graph::{Edge, Graph, Kind, Node, Thing, follow};
 use crate::names::readable;
 use crate::rules::Id;
 
@@ -57,11 +55,14 @@ pub(super) fn check(code: &Code<'_>, graph: &Graph, found: &mut Found<'_>) {
     if roles.iter().all(|role| role.end.is_none()) {
         return;
     }
+    // What a panic does on its way out is no way to a panic.
+    let through = |node: Node| !matches!(roles[node].end, Some(End::Panic | End::Abort));
     let mut roots: Vec<Node> = graph.nodes().filter(|node| is_root(code, graph, *node)).collect();
-    let called = graph.ways_from(roots.iter().copied());
+    let called = graph.ways_from(roots.iter().copied(), through);
     // What is only in a table that no code of the module refers to is called by who has the table.
-    roots.extend(in_data(code).filter(|function| called[*function].is_none()));
-    let from_roots = graph.ways_from(roots.into_iter());
+    let is_table = |node: &Node| matches!(graph.thing(*node), Thing::Data(..));
+    roots.extend(graph.nodes().filter(|node| is_table(node) && called[*node].is_none()));
+    let from_roots = graph.ways_from(roots.into_iter(), through);
     let search = Search { code, graph, roles, from_roots };
     search.ways_to(End::Panic, found);
     search.ways_to(End::Abort, found);
@@ -99,21 +100,23 @@ impl Search<'_, '_> {
             if role.is_passed_through || self.from_roots[node].is_none() || role.end == Some(end) {
                 continue;
             }
+            let leads = |edge: &&Edge| to_end[edge.to].is_some() && !is_of_another(edge.to);
+            let mut places = self.graph.edges(node).iter().filter(leads);
+            let Some(first) = places.next() else { continue };
             let name = self.code.name(function);
-            let mut said = BTreeSet::new();
-            for edge in self.graph.edges(node) {
-                if to_end[edge.to].is_none() || is_of_another(edge.to) || !said.insert(edge.to) {
-                    continue;
+            found.add(id, Some(&name), || {
+                let mut way = follow(&self.from_roots, node);
+                way.reverse();
+                way.extend(follow(&to_end, first.to));
+                let mut message = format!("`{}` {what}: {}", readable(&name), self.chain(&way));
+                match places.count() {
+                    0 => {}
+                    1 => message.push_str("; and in one place more"),
+                    more => message.push_str(&format!("; and in {more} places more")),
                 }
-                found.add(id, Some(&name), || {
-                    let mut way = follow(&self.from_roots, node);
-                    way.reverse();
-                    way.extend(follow(&to_end, edge.to));
-                    let message = format!("`{}` {what}: {}", readable(&name), self.chain(&way));
-                    let finding = Finding::new(id, message).symbol(&*name);
-                    finding.place(self.code.image, function.section, edge.offset)
-                });
-            }
+                let finding = Finding::new(id, message).symbol(&*name);
+                finding.place(self.code.image, function.section, first.offset)
+            });
         }
     }
 

@@ -5,8 +5,7 @@ use object::elf;
 use crate::check::Look;
 use crate::code::{Code, Target};
 use crate::finding::{Finding, Found};
-use crate::graph::is_about_code;
-use crate::image::{Section, THIS_MODULE};
+use crate::image::Section;
 use crate::names::readable;
 use crate::policy::Policy;
 use crate::rules::Id;
@@ -92,14 +91,12 @@ fn is_freed(name: &str) -> bool {
     name.starts_with(".init")
 }
 
-/// Whether a section stays, and what it refers to is used.
+/// Whether a section stays, and what it refers to is used then: code, and data that can be changed. Constant tables are
+/// passed over, as modpost does (`sectioncheck` in `scripts/mod/modpost.c`): init reads some of them.
 fn stays(name: &str, section: Section) -> bool {
-    section.is_loaded()
-        && !is_freed(name)
-        && !is_about_code(name)
-        && !name.starts_with(".ref")
-        // Its fields `init` and `exit` are used once each.
-        && name != THIS_MODULE
+    let is_code = section.flags & elf::SHF_EXECINSTR.0 != 0 && !name.starts_with(".altinstr");
+    let is_data = (name == ".data" || name.starts_with(".data.")) && name != ".data..ro_after_init";
+    section.is_loaded() && !is_freed(name) && !name.starts_with(".ref") && (is_code || is_data)
 }
 
 fn mismatches(code: &Code<'_>, found: &mut Found<'_>) {

@@ -197,8 +197,8 @@ pub(super) static HAZARDS: [Rule; 19] = [
         name: "section-mismatch",
         class: Class::Hazard,
         title: "code that stays uses what is freed after initialisation",
-        what: "A section that stays loaded refers to one that is freed when the module's init has returned \
-               (`.init.text`, `.init.data`, …), or to one that isn't loaded at all when modules can't be unloaded.",
+        what: "Code or changeable data that stay refer to a section that is freed when the module's init has returned \
+               (`.init.text`, `.init.data`, …).",
         why: "The memory belongs to someone else by then.",
         kernel: "nothing; modpost warns when the module is built: `section mismatch in reference`",
         mend: "take `__init` off what is used later, or put it on what uses it; `__ref` where a reference is known to \

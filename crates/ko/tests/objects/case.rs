@@ -169,6 +169,7 @@ impl Asked {
             functions: self.functions.clone(),
             max_size: self.max_size,
             max_stack: self.max_stack,
+            partial: false,
             allowances: self.allow.iter().map(allowance).collect(),
         }
     }

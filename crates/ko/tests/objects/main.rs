@@ -84,8 +84,8 @@ fn compare(case: &Case, report: &Report) -> Vec<String> {
     let found: Vec<&Finding> = report.allowed.iter().map(|one| &one.finding).collect();
     let expected: Vec<&Expected> = case.allowed.iter().collect();
     pair("allowed", &expected, &found, &mut wrong);
-    if report.more != case.more {
-        wrong.push(format!("more: {} are expected, {} are only counted", case.more, report.more));
+    if report.more() != case.more {
+        wrong.push(format!("more: {} are expected, {} are only counted", case.more, report.more()));
     }
     let errno = report.errno().map(ko::Errno::name);
     if errno != case.errno.as_deref() {

@@ -23,7 +23,7 @@ use crate::Lab;
 use crate::cache::make_dir;
 use crate::error::{Context, Error, Kind, Result};
 use crate::kernel::Kernel;
-use crate::project::Project;
+use crate::project::{Checks, Project};
 
 /// The key that is compiled into the Rust object, and into nothing else: only that object can answer a
 /// challenge with it.
@@ -39,6 +39,8 @@ pub struct Built {
     pub stripped: PathBuf,
     /// What is known of the Rust side; `None` for a module in C alone.
     pub rust: Option<RustSide>,
+    /// Whether something was left out because it was asked for.
+    pub partial: bool,
     /// The time spent compiling.
     pub build_time: Duration,
     /// The time spent on the Rust object's link.
@@ -124,7 +126,8 @@ pub fn build(lab: &Lab, project: &Project, kernel: &Kernel, options: Options) ->
         key: library.key,
     });
     let build_time = started.elapsed().saturating_sub(link_time);
-    Ok(Built { module: made.module, stripped: made.stripped, rust, build_time, link_time })
+    let partial = options.c_only || options.minimal;
+    Ok(Built { module: made.module, stripped: made.stripped, rust, partial, build_time, link_time })
 }
 
 /// A kernel's name as the name of a folder. Paths of build trees get their hash.
@@ -138,30 +141,50 @@ fn folder_name(kernel: &Kernel) -> String {
     format!("tree-{}", &fingerprint.finish()[..12])
 }
 
-/// Looks a finished module over as the kernel would, before it is loaded into it.
+/// How many hazards are told of before a run.
+const TOLD: usize = 5;
+
+/// Looks a finished module over as the kernel would, and for hazards, before it is loaded into it. Hazards that its
+/// project doesn't allow are told of.
 ///
 /// With `kernel_decides` only what the kernel could not notice is looked for: a Rust side that isn't in it.
 ///
 /// # Errors
 ///
-/// [`Kind::Check`] when the kernel would refuse it, or when the Rust side is not in it; [`Kind::Lab`] when what
-/// is to be known of the kernel can't be read.
-pub fn check(kernel: &Kernel, built: &Built, kernel_decides: bool) -> Result<()> {
+/// [`Kind::Check`] when the kernel would refuse it, when the Rust side is not in it, or when it has a hazard and its
+/// project is strict; [`Kind::Lab`] when what is to be known of the kernel can't be read.
+pub fn check(lab: &Lab, kernel: &Kernel, built: &Built, checks: &Checks, kernel_decides: bool) -> Result<()> {
     let bytes = std::fs::read(&built.module).context(|| format!("read {}", built.module.display()))?;
     let functions = built.rust.as_ref().map(|rust| rust.exports.clone()).unwrap_or_default();
-    let mut report = ko::check(&kernel.judge()?, &bytes, &ko::Policy { functions, ..ko::Policy::default() });
-    if kernel_decides {
-        report.refusals.retain(|finding| finding.rule.id == ko::Id::MissingFunction);
-        report.more = 0;
-    }
-    let Some(first) = report.first() else { return Ok(()) };
+    let policy = ko::Policy { partial: built.partial, ..checks.policy(kernel.name(), functions) };
+    let report = ko::check(&kernel.judge()?, &bytes, &policy);
     let name = built.module.file_name().unwrap_or_default().display();
-    let message = match report.refusals.len() + report.more {
-        1 => format!("{name} is refused: {first}"),
-        2 => format!("{name} is refused: {first}; and one finding more"),
-        more => format!("{name} is refused: {first}; and {} findings more", more - 1),
+    let refused = |first: &ko::Finding, count: usize| {
+        let message = match count {
+            1 => format!("{name} is refused: {first}"),
+            2 => format!("{name} is refused: {first}; and one finding more"),
+            more => format!("{name} is refused: {first}; and {} findings more", more - 1),
+        };
+        Err(Error::new(Kind::Check, message).with_remedy(first.remedy.clone()))
     };
-    Err(Error::new(Kind::Check, message).with_remedy(first.remedy.clone()))
+    if kernel_decides {
+        let mut missing = report.refusals.iter().filter(|finding| finding.rule.id == ko::Id::MissingFunction);
+        return missing.next().map_or(Ok(()), |first| refused(first, 1 + missing.count()));
+    }
+    if let Some(first) = report.first() {
+        return refused(first, report.count(ko::Class::Refusal));
+    }
+    let hazards = report.count(ko::Class::Hazard);
+    if let (true, Some(first)) = (checks.strict, report.hazards.first()) {
+        return refused(first, hazards);
+    }
+    for hazard in report.hazards.iter().take(TOLD) {
+        lab.note(&format!("hazard in {name}: {}: {hazard}", hazard.rule.name));
+    }
+    if hazards > TOLD {
+        lab.note(&format!("and {} hazards more: vexlab check {}", hazards - TOLD, built.module.display()));
+    }
+    Ok(())
 }
 
 impl Build<'_> {

@@ -25,6 +25,9 @@ pub struct Manifest {
     /// When a phase counts as hung.
     #[serde(default)]
     pub timeouts: Timeouts,
+    /// What the finished module is held to.
+    #[serde(default)]
+    pub check: Checks,
     /// What is done with the loaded module.
     #[serde(default, rename = "test")]
     pub tests: Vec<Test>,
@@ -107,6 +110,79 @@ pub struct Timeouts {
     pub unload: Duration,
 }
 
+/// The `[check]` table.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Checks {
+    /// Whether a hazard that nothing allows refuses the module.
+    pub strict: bool,
+    /// The most that the module may take up in memory.
+    pub max_size: Option<Size>,
+    /// The most that a chain of its functions may need of the stack.
+    pub max_stack: Option<Size>,
+    /// Hazards that are known.
+    pub allow: Vec<Allow>,
+}
+
+/// One `[[check.allow]]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Allow {
+    /// The hazard's rule.
+    pub rule: String,
+    /// The symbol that the finding is about, as in [`ko::Allowance`]; nothing for one that is about none.
+    pub symbol: Option<String>,
+    /// The kernels that it is allowed on, by the names they go by in `kernels`; on all where nothing is said.
+    pub kernels: Option<Vec<String>>,
+    /// Why.
+    pub reason: String,
+}
+
+impl Checks {
+    /// What a module for a kernel is held to.
+    pub fn policy(&self, kernel: &str, functions: Vec<String>) -> ko::Policy {
+        let is_for =
+            |allow: &&Allow| allow.kernels.as_ref().is_none_or(|names| names.iter().any(|n| n == kernel));
+        let allowance = |allow: &Allow| ko::Allowance {
+            rule: allow.rule.clone(),
+            symbol: allow.symbol.clone(),
+            reason: allow.reason.clone(),
+        };
+        ko::Policy {
+            functions,
+            max_size: self.max_size.map(|size| size.0),
+            max_stack: self.max_stack.map(|size| size.0),
+            partial: false,
+            allowances: self.allow.iter().filter(is_for).map(allowance).collect(),
+        }
+    }
+
+    /// What is wrong with an allowance: what, and what to do.
+    fn problem(&self) -> Option<(String, String)> {
+        self.allow.iter().find_map(|allow| {
+            let name = &allow.rule;
+            let Some(rule) = ko::rule_named(name) else {
+                let remedy = match nearest(name, ko::rules().map(|rule| rule.name)) {
+                    Some(meant) => format!("did you mean `{meant}`? docs/rules.md lists them"),
+                    None => "docs/rules.md lists them".to_owned(),
+                };
+                return Some((format!("there is no rule called `{name}`"), remedy));
+            };
+            if rule.class == ko::Class::Refusal {
+                let message =
+                    format!("`{name}` can't be allowed: the kernel would refuse the module all the same");
+                return Some((message, format!("to mend it: {}", rule.mend)));
+            }
+            let message = format!("`{name}` is allowed without a reason");
+            allow
+                .reason
+                .trim()
+                .is_empty()
+                .then(|| (message, "say in `reason` why it may be there".to_owned()))
+        })
+    }
+}
+
 /// One `[[test]]`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "TestTable")]
@@ -163,50 +239,55 @@ impl Manifest {
     /// The first [`Problem`] of the text.
     pub fn parse(text: &str) -> Result<Self, Problem> {
         let manifest: Self = toml::from_str(text).map_err(|error| Problem::from_toml(text, &error))?;
-        manifest.validate().map_err(|(key, message, remedy)| Problem::at_key(text, key, message, remedy))?;
+        manifest.validate().map_err(|(key, message, remedy)| Problem::at_key(text, key, message, &remedy))?;
         Ok(manifest)
     }
 
-    fn validate(&self) -> Result<(), (&'static str, String, &'static str)> {
+    fn validate(&self) -> Result<(), (&'static str, String, String)> {
         let name_ok = |name: &str| {
             !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
         };
         if !name_ok(&self.module.name) {
             let message = format!("`{}` is no name of a module", self.module.name);
-            return Err((
-                "name",
-                message,
-                "a name has letters, digits, `_` and `-`; it is the NAME of NAME.ko",
-            ));
+            let remedy = "a name has letters, digits, `_` and `-`; it is the NAME of NAME.ko";
+            return Err(("name", message, remedy.into()));
         }
         if self.kernels.is_empty() {
-            return Err(("kernels", "no kernel is named".into(), "name one: kernels = [\"debian-6.1\"]"));
+            return Err((
+                "kernels",
+                "no kernel is named".into(),
+                "name one: kernels = [\"debian-6.1\"]".into(),
+            ));
         }
         if !(1..=64).contains(&self.machine.processors) {
             let message = format!("{} processors are not possible", self.machine.processors);
-            return Err(("processors", message, "give the machine 1 to 64 processors"));
+            return Err(("processors", message, "give the machine 1 to 64 processors".into()));
         }
         if self.machine.memory.0 < 64 << 20 {
             return Err((
                 "memory",
                 "the machine's memory is too small to boot".into(),
-                "give it 64M or more",
+                "give it 64M or more".into(),
             ));
         }
         if let Some(rust) = &self.rust
             && (!rust.object.ends_with(".o") || rust.object.contains('/'))
         {
             let message = format!("`{}` is no name of an object file", rust.object);
-            return Err(("object", message, "name it as the Kbuild file does, without a folder: \"rust.o\""));
+            let remedy = "name it as the Kbuild file does, without a folder: \"rust.o\"";
+            return Err(("object", message, remedy.into()));
         }
         for (index, test) in self.tests.iter().enumerate() {
             if self.tests[..index].iter().any(|earlier| earlier.name == test.name) {
                 return Err((
                     "test",
                     format!("two tests are called `{}`", test.name),
-                    "give each test a name of its own",
+                    "give each test a name of its own".into(),
                 ));
             }
+        }
+        if let Some((message, remedy)) = self.check.problem() {
+            return Err(("check.allow", message, remedy));
         }
         Ok(())
     }
@@ -328,6 +409,7 @@ fn in_users_words(text: &str, offset: usize, message: &str) -> String {
         ("expected a boolean", "expected true or false"),
         ("expected struct Machine", "expected a table"),
         ("expected struct Timeouts", "expected a table"),
+        ("expected struct Checks", "expected a table"),
         ("expected struct Module", "expected a table"),
         ("expected struct Rust", "expected a table"),
     ];
@@ -404,7 +486,7 @@ mod tests {
         ");
         insta::assert_snapshot!(problem("kernels = [\"x\"]\nfrobnicate = 1\n[module]\nname = \"m\"\n"), @r"
         2:1: unknown key `frobnicate`
-        help: the keys known here are kernels, module, rust, machine, timeouts, test
+        help: the keys known here are kernels, module, rust, machine, timeouts, check, test
         ");
         insta::assert_snapshot!(problem(&format!("{GOOD}[[test]]\nname = \"t\"\nrum = [\"true\"]\n")), @r"
         6:1: unknown key `rum`
@@ -438,6 +520,40 @@ mod tests {
         3:1: `../m` is no name of a module
         help: a name has letters, digits, `_` and `-`; it is the NAME of NAME.ko
         ");
+    }
+
+    #[test]
+    fn an_allowance_is_of_a_hazard_and_has_a_reason() {
+        let allow =
+            |rule: &str, rest: &str| problem(&format!("{GOOD}[[check.allow]]\nrule = \"{rule}\"\n{rest}\n"));
+        insta::assert_snapshot!(allow("reachable-panics", "reason = \"x\""), @r"
+        4:1: there is no rule called `reachable-panics`
+        help: did you mean `reachable-panic`? docs/rules.md lists them
+        ");
+        insta::assert_snapshot!(allow("vermagic", "reason = \"x\""), @r"
+        4:1: `vermagic` can't be allowed: the kernel would refuse the module all the same
+        help: to mend it: build the module against this kernel's headers
+        ");
+        insta::assert_snapshot!(allow("recursion", "reason = \" \""), @r"
+        4:1: `recursion` is allowed without a reason
+        help: say in `reason` why it may be there
+        ");
+        insta::assert_snapshot!(allow("recursion", ""), @r"
+        4:1: missing field `reason`
+        help: `vexlab init` in an empty folder writes an example with every key
+        ");
+    }
+
+    #[test]
+    fn an_allowance_can_be_for_one_kernel() {
+        let text = format!(
+            "{GOOD}[check]\nmax-size = \"64K\"\n[[check.allow]]\nrule = \"recursion\"\nsymbol = \"walk\"\n\
+             kernels = [\"debian-6.1\"]\nreason = \"x\"\n"
+        );
+        let manifest = Manifest::parse(&text).unwrap();
+        let policy = |kernel| manifest.check.policy(kernel, Vec::new());
+        assert_eq!((policy("debian-6.1").allowances.len(), policy("debian-6.12").allowances.len()), (1, 0));
+        assert_eq!(policy("debian-6.1").max_size, Some(64 << 10));
     }
 
     #[test]

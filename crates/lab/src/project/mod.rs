@@ -6,7 +6,7 @@ mod manifest;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-pub use manifest::{Check, Machine, Manifest, Module, Rust, Size, Test, Timeouts};
+pub use manifest::{Allow, Check, Checks, Machine, Manifest, Module, Rust, Size, Test, Timeouts};
 
 use crate::cache::write_atomically;
 use crate::error::{Context, Error, Result};
@@ -28,18 +28,26 @@ impl Project {
     ///
     /// When there is none, or the file is wrong.
     pub fn find(start: &Path) -> Result<Self> {
+        Self::find_any(start)?.ok_or_else(|| {
+            Error::usage(format!(
+                "{} is not in a project: neither it nor a folder above it has a {FILE}",
+                start.canonicalize().unwrap_or_else(|_| start.to_owned()).display()
+            ))
+            .with_remedy("go to the module's folder, or write the file with `vexlab init`")
+        })
+    }
+
+    /// As [`Project::find`], where there need not be one.
+    ///
+    /// # Errors
+    ///
+    /// When the file is wrong.
+    pub fn find_any(start: &Path) -> Result<Option<Self>> {
         let start = start.canonicalize().map_err(|cause| {
             Error::usage(format!("the project's folder {} can't be entered", start.display()))
                 .with_source(cause)
         })?;
-        let root = start.ancestors().find(|dir| dir.join(FILE).is_file()).ok_or_else(|| {
-            Error::usage(format!(
-                "{} is not in a project: neither it nor a folder above it has a {FILE}",
-                start.display()
-            ))
-            .with_remedy("go to the module's folder, or write the file with `vexlab init`")
-        })?;
-        Self::load(root)
+        start.ancestors().find(|dir| dir.join(FILE).is_file()).map(Self::load).transpose()
     }
 
     fn load(root: &Path) -> Result<Self> {

@@ -144,7 +144,7 @@ impl Module {
         if built.rust.is_some() {
             run.phase(Phase::Link, built.link_time);
         }
-        build::check(kernel, &built, options.kernel_decides)?;
+        build::check(lab, kernel, &built, &project.manifest().check, options.kernel_decides)?;
         Ok(Self { name: project.name().to_owned(), built, manifest: project.manifest().clone() })
     }
 

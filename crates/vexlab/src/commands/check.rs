@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! `vexlab check`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Instant;
 
@@ -31,10 +31,12 @@ pub(crate) fn check(lab: &Lab, dir: &Path, arguments: &CheckArgs) -> Result<u8> 
         Some(kernel) => kernel.modules()?.files().collect(),
         None => arguments.files.clone(),
     };
+    let all_modules = all.is_some();
     let judges = judges(lab, dir, arguments, all)?;
     let judges = judges.iter().map(Kernel::judge).collect::<Result<Vec<_>>>()?;
-    let outcomes = lab::check::files(lab, &files, &judges);
-    let brief = arguments.all_modules.is_some();
+    let project = if all_modules { None } else { Project::find_any(dir)? };
+    let outcomes = lab::check::files(lab, &files, &judges, project.as_ref());
+    let brief = all_modules;
     match arguments.format {
         Format::Json => output::print_raw(lab::check::json(&outcomes).as_bytes()),
         Format::Text => outcomes.iter().for_each(|outcome| show(outcome, brief)),
@@ -42,7 +44,8 @@ pub(crate) fn check(lab: &Lab, dir: &Path, arguments: &CheckArgs) -> Result<u8> 
     if brief && arguments.format == Format::Text {
         summary(&outcomes, started);
     }
-    status(outcomes)
+    let is_strict = project.is_some_and(|project| project.manifest().check.strict);
+    status(outcomes, arguments.strict || is_strict)
 }
 
 fn explain(name: &str) -> Result<u8> {
@@ -94,32 +97,64 @@ fn show(outcome: &Outcome, brief: bool) {
 fn show_one(judged: &Judged, brief: bool) {
     let Judged { file, kernel, report } = judged;
     let file = file.display();
-    let Some(first) = report.first() else {
-        if !brief {
-            print(format!("ok: {file} on {kernel}"));
+    match report.first() {
+        Some(first) => {
+            print(format!("refused: {file} on {kernel}: {}", consequence(report)));
+            line(first);
+            if brief {
+                return;
+            }
+            print(format!("    help: {}", first.remedy));
+            let others = report.refusals.iter().filter(|other| !std::ptr::eq(*other, first));
+            list("  beside that:", &others.collect::<Vec<_>>(), &first.remedy);
         }
-        return;
-    };
-    print(format!("refused: {file} on {kernel}: {}", consequence(report)));
-    line(first);
-    if brief {
-        return;
+        None if brief => return,
+        None if report.hazards.is_empty() => print(format!("ok: {file} on {kernel}")),
+        None => print(format!("hazards: {file} on {kernel}: it would be loaded")),
     }
-    print(format!("    help: {}", first.remedy));
-    let others: Vec<&Finding> = report.refusals.iter().filter(|other| !std::ptr::eq(*other, first)).collect();
-    if !others.is_empty() {
-        print("  beside that:");
+    list(if report.is_refused() { "  hazards:" } else { "" }, &report.hazards.iter().collect::<Vec<_>>(), "");
+    if report.more() > 0 {
+        print(format!("  and {} findings more", report.more()));
     }
-    for (index, other) in others.iter().enumerate() {
-        line(other);
-        // What helps is said once, after the last of the same.
-        let next = others.get(index + 1).map(|next| &next.remedy);
-        if other.remedy != first.remedy && next != Some(&other.remedy) {
-            print(format!("    help: {}", other.remedy));
+    for allowed in &report.allowed {
+        line(&allowed.finding);
+        print(format!("    allowed: {}", allowed.reason));
+    }
+    measures(report);
+}
+
+/// Prints findings, each remedy once, after the last of the same; none for those that are mended by `known`.
+fn list(title: &str, findings: &[&Finding], known: &str) {
+    if !findings.is_empty() && !title.is_empty() {
+        print(title.to_owned());
+    }
+    for (index, finding) in findings.iter().enumerate() {
+        line(finding);
+        let next = findings.get(index + 1).map(|next| &next.remedy);
+        if finding.remedy != known && next != Some(&finding.remedy) {
+            print(format!("    help: {}", finding.remedy));
         }
     }
-    if report.more > 0 {
-        print(format!("  and {} findings more", report.more));
+}
+
+/// What the module takes up and needs.
+fn measures(report: &Report) {
+    let measures = &report.measures;
+    if measures.size > 0 {
+        print(format!("  size: {} bytes in memory", measures.size));
+    }
+    let Some(stack) = &measures.stack else { return };
+    let (largest, bytes) = &stack.largest;
+    print(format!("  stack: largest frame {bytes} bytes in {largest}"));
+    let chain: Vec<String> = stack.deepest.iter().map(|(name, bytes)| format!("{name} ({bytes})")).collect();
+    print(format!(
+        "  stack: deepest chain {} of {} bytes: {}",
+        stack.depth(),
+        stack.available,
+        chain.join(" → ")
+    ));
+    if !stack.unknown.is_empty() {
+        print(format!("  stack: and what these need: {}", stack.unknown.join(", ")));
     }
 }
 
@@ -135,37 +170,44 @@ fn consequence(report: &Report) -> String {
     }
 }
 
-/// How many modules were refused for what.
+/// How many modules were refused for what, and have which hazards.
 fn summary(outcomes: &[Outcome], started: Instant) {
-    let mut refused: BTreeMap<(&str, &str), usize> = BTreeMap::new();
-    let mut judged = BTreeMap::new();
+    let mut kernels: BTreeMap<&str, Summary<'_>> = BTreeMap::new();
     for one in outcomes.iter().filter_map(|(_, outcome)| outcome.as_ref().ok()).flatten() {
-        *judged.entry(one.kernel.as_str()).or_insert(0_usize) += 1;
+        let summary = kernels.entry(one.kernel.as_str()).or_default();
+        summary.modules += 1;
         if let Some(first) = one.report.first() {
-            *refused.entry((&one.kernel, first.rule.name)).or_default() += 1;
+            *summary.refused.entry(first.rule.name).or_default() += 1;
         }
+        let hazards: BTreeSet<&str> = one.report.hazards.iter().map(|hazard| hazard.rule.name).collect();
+        hazards.into_iter().for_each(|rule| *summary.hazards.entry(rule).or_default() += 1);
     }
-    for (kernel, count) in judged {
-        let of_this = refused.iter().filter(|((of, _), _)| *of == kernel);
-        let total: usize = of_this.clone().map(|(_, count)| count).sum();
-        print(format!(
-            "{kernel}: {count} modules, {total} refused ({:.2} s)",
-            started.elapsed().as_secs_f64()
-        ));
-        for ((_, rule), count) in of_this {
-            print(format!("  {count:>5} {rule}"));
-        }
+    for (kernel, Summary { modules, refused, hazards }) in kernels {
+        let total: usize = refused.values().sum();
+        let seconds = started.elapsed().as_secs_f64();
+        print(format!("{kernel}: {modules} modules, {total} refused ({seconds:.2} s)"));
+        refused.iter().for_each(|(rule, count)| print(format!("  {count:>5} {rule}")));
+        hazards.iter().for_each(|(rule, count)| print(format!("  {count:>5} with the hazard {rule}")));
     }
 }
 
+/// How many modules there are, and how many of them a rule is about.
+#[derive(Default)]
+struct Summary<'a> {
+    modules: usize,
+    refused: BTreeMap<&'a str, usize>,
+    hazards: BTreeMap<&'a str, usize>,
+}
+
 /// The status of the worst: a file that can't be read is worse than one that is refused.
-fn status(outcomes: Vec<Outcome>) -> Result<u8> {
+fn status(outcomes: Vec<Outcome>, strict: bool) -> Result<u8> {
     let mut worst = Class::Passed;
     for (_, outcome) in outcomes {
+        let is_bad = |report: &Report| report.is_refused() || strict && !report.hazards.is_empty();
         let class = match outcome {
             Err(error) if error.kind() == Kind::Interrupted => return Err(error),
             Err(error) => Class::from(&error),
-            Ok(all) if all.iter().any(|judged| judged.report.is_refused()) => Class::RefusedByCheck,
+            Ok(all) if all.iter().any(|judged| is_bad(&judged.report)) => Class::RefusedByCheck,
             Ok(_) => continue,
         };
         if class.exit_status() > worst.exit_status() {

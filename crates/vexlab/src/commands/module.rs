@@ -18,7 +18,7 @@ pub(crate) fn build(lab: &Lab, dir: &Path, arguments: &BuildArgs) -> Result<()> 
     let project = Project::find(dir)?;
     for kernel in kernels(lab, &arguments.kernel, Some(&project))? {
         let built = build::build(lab, &project, &kernel, (&arguments.how).into())?;
-        build::check(&kernel, &built, false)?;
+        build::check(lab, &kernel, &built, &project.manifest().check, false)?;
         let time = (built.build_time + built.link_time).as_secs_f64();
         output::print(format!("{} for {} ({time:.2} s)", built.module.display(), kernel.name()));
     }
