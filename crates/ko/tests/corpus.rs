@@ -8,6 +8,7 @@ use std::{fs, io};
 
 /// What the fuzzer does with bytes.
 #[path = "../../../fuzz/src/lib.rs"]
+#[expect(unreachable_pub, reason = "it is a crate of its own to the fuzzer")]
 mod targets;
 
 /// More than any of these small files takes, in a debug build on a busy machine.
