@@ -3,7 +3,7 @@
 CARGO ?= cargo
 VEXLAB = target/release/vexlab
 
-.PHONY: demo test lint bench loader-diff docs build prerequisites clean
+.PHONY: demo test lint fuzz bench loader-diff docs build prerequisites clean
 
 ## demo: from VexFS's source to a verdict in a real kernel
 demo: build
@@ -17,7 +17,13 @@ test: prerequisites
 lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --check --manifest-path kernel/glue/Cargo.toml
+	$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+## fuzz: every reader of untrusted bytes for SECONDS each, with cargo-fuzz
+SECONDS ?= 60
+fuzz:
+	tools/fuzz $(SECONDS)
 
 ## bench: how long things take, as a table
 bench: build

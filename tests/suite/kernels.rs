@@ -17,7 +17,7 @@ pub(crate) fn tests() -> Vec<Trial> {
 }
 
 /// A build tree, put together from what a distribution's kernel is made of.
-fn tree_of(context: &Context) -> PathBuf {
+pub(crate) fn tree_of(context: &Context) -> PathBuf {
     let shown = context.vexlab(["kernel", "show", KERNEL]).run();
     let part = |name: &str| {
         let line = shown.stdout.lines().find_map(|line| line.strip_prefix(name));

@@ -14,6 +14,8 @@ mod accelerator;
 mod call;
 /// The folders of `tests/modules`: a module and the verdict expected of it.
 mod cases;
+/// What `vexlab check` makes of files that are no modules.
+mod check;
 /// What is wrong with what the user wrote, and what the program says then.
 mod command_line;
 /// A test's surroundings: its folder, its time, its turn.
@@ -46,6 +48,7 @@ fn main() {
     let mut trials = cases::trials();
     for tests in [
         accelerator::tests(),
+        check::tests(),
         command_line::tests(),
         interrupts::tests(),
         kernels::tests(),

@@ -35,6 +35,7 @@ pub fn exports(bytes: &[u8]) -> Result<Vec<String>, ReadError> {
             if is_function
                 && let Ok(name) = symbol.name()
                 && !is_rusts_own(name)
+                && !is_compilers(&member_name, name)
             {
                 names.insert(name.to_owned());
             }
@@ -49,8 +50,7 @@ pub fn exports(bytes: &[u8]) -> Result<Vec<String>, ReadError> {
 ///
 /// When the bytes are no object.
 pub fn undefined(bytes: &[u8]) -> Result<Vec<String>, ReadError> {
-    let malformed = |source| ReadError::Object { name: "the object".to_owned(), source };
-    let object = object::File::parse(bytes).map_err(malformed)?;
+    let object = crate::x86_64(bytes, "the object")?;
     let symbols = object.symbols().filter(|symbol| symbol.is_undefined() && symbol.is_global());
     let names: BTreeSet<&str> = symbols.filter_map(|symbol| symbol.name().ok()).collect();
     Ok(names.into_iter().filter(|name| !name.is_empty()).map(str::to_owned).collect())
@@ -62,6 +62,12 @@ fn is_rusts_own(name: &str) -> bool {
         || name.starts_with("_ZN")
         || name.starts_with("__rust")
         || name == "rust_eh_personality"
+}
+
+/// Whether a function is one of the compiler's helpers (`__divdc3`) from the C part of a prebuilt `compiler_builtins`,
+/// whose members don't say what they belong to.
+fn is_compilers(member: &str, name: &str) -> bool {
+    !member.ends_with(".rcgu.o") && name.starts_with("__")
 }
 
 #[cfg(test)]
@@ -78,5 +84,11 @@ mod tests {
     fn mangled_names_are_no_exports() {
         assert!(is_rusts_own("_RNvCs1_4core3foo") && is_rusts_own("_ZN4core3foo17h0E"));
         assert!(!is_rusts_own("vexfs_rs_answer"));
+    }
+
+    #[test]
+    fn helpers_of_the_compiler_are_no_exports() {
+        assert!(is_compilers("45c91108d938afe8-divdc3.o", "__divdc3"));
+        assert!(!is_compilers("x.4a-cgu.0.rcgu.o", "__x_init") && !is_compilers("x.o", "add_numbers"));
     }
 }

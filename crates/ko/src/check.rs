@@ -2,15 +2,14 @@
 //! What a kernel's loader says to a module, found without it: the checks of `load_module` in
 //! `kernel/module/main.c`, in its order.
 
-use std::collections::HashMap;
-
-use rustc_demangle::demangle;
+use std::collections::{HashMap, HashSet};
 
 use crate::finding::{Errno, Finding, Report};
 use crate::hazards;
 use crate::image::{Bytes, Image, THIS_MODULE};
 use crate::kernel::{Kernel, Loader};
 use crate::lines;
+use crate::names::{lossy, readable};
 use crate::policy::Policy;
 use crate::relocations;
 pub(crate) use crate::relocations::relocation_name;
@@ -35,8 +34,12 @@ pub(crate) struct Look<'a> {
     pub(crate) name: String,
     /// The name in `.modinfo`.
     pub(crate) info_name: String,
+    /// What it says that its licence is.
+    pub(crate) license: &'a [u8],
     /// The module's licence lets it use everything.
     pub(crate) gpl: bool,
+    /// The namespaces that it imports.
+    pub(crate) imports: HashSet<&'a [u8]>,
     /// The versions that the module was built with; nothing where there is no section of them.
     pub(crate) versions: Option<HashMap<&'a [u8], u64>>,
 }
@@ -74,6 +77,8 @@ pub fn check(kernel: &Kernel, bytes: &[u8], policy: &Policy) -> Report {
         kernel,
         image: &image,
         info_name: image.info_name(),
+        license,
+        imports: image.modinfo("import_ns").collect(),
         gpl: GPL_COMPATIBLE.contains(&license) && !DISTRUSTED.contains(&name.as_str()),
         versions: (image.versions != 0).then(|| versions(image.data(image.versions))),
         name,
@@ -91,8 +96,8 @@ pub fn check(kernel: &Kernel, bytes: &[u8], policy: &Policy) -> Report {
     look.already_built_in(&mut report);
     look.dependencies(&mut report);
     symbols::missing_functions(&look, &policy.functions, &mut report);
-    let (hazards, measures) = hazards::find(&look, policy);
-    report.add_hazards(hazards, policy);
+    let (found, measures) = hazards::find(&look, policy);
+    report.add_hazards(found);
     report.measures = measures;
     lines::add(look.image, report.findings_mut());
     report
@@ -172,14 +177,14 @@ impl Look<'_> {
             Some(found) => refuse(
                 Id::SymbolVersion,
                 format!(
-                    "`{:#}` has version {found:#010x} in the module and {crc:#010x} in the kernel",
-                    demangle(symbol)
+                    "`{}` has version {found:#010x} in the module and {crc:#010x} in the kernel",
+                    readable(symbol)
                 ),
                 format!("{name}: disagrees about version of symbol {symbol}"),
             ),
             None => refuse(
                 Id::SymbolVersionMissing,
-                format!("the module has no version of `{:#}`", demangle(symbol)),
+                format!("the module has no version of `{}`", readable(symbol)),
                 format!("{name}: no symbol version for {symbol}"),
             ),
         }
@@ -224,7 +229,7 @@ impl Look<'_> {
             return;
         };
         let Some(wanted) = &self.kernel.vermagic else { return };
-        let found = String::from_utf8_lossy(magic);
+        let found = lossy(magic);
         let split = |magic: &str| -> (String, String) {
             let at = magic.find(' ').unwrap_or(magic.len());
             (magic[..at].to_owned(), magic[at..].to_owned())

@@ -5,9 +5,9 @@ use std::borrow::Cow;
 
 use iced_x86::{Decoder, DecoderOptions, Instruction};
 use object::elf;
-use rustc_demangle::demangle;
 
 use crate::image::Image;
+use crate::names::readable;
 use crate::relocations::{RELOCATION, Relocation};
 use crate::symbols::Symbol;
 
@@ -85,7 +85,7 @@ impl<'a> Code<'a> {
 
     /// A function's name for people.
     pub(crate) fn readable(&self, function: &Function) -> String {
-        format!("{:#}", demangle(&self.name(function)))
+        readable(&self.name(function))
     }
 
     /// The relocations of a loaded section, sorted by offset.
@@ -127,6 +127,12 @@ impl<'a> Code<'a> {
     /// What a relocation in data refers to.
     pub(crate) fn target_in_data(&self, relocation: &Relocation) -> Option<Target> {
         self.target(relocation, 0)
+    }
+
+    /// What a relocation in code refers to, where the instruction isn't known. With bytes between the field and the
+    /// instruction's end, it is a place somewhat before.
+    pub(crate) fn target_in_code(&self, relocation: &Relocation) -> Option<Target> {
+        self.target(relocation, if is_relative(relocation.kind) { 4 } else { 0 })
     }
 
     fn target(&self, relocation: &Relocation, more: u64) -> Option<Target> {
@@ -173,12 +179,14 @@ fn is_relative(kind: u32) -> bool {
 /// The relocations of each loaded section. One table's worth of them is kept for a section, as in every module.
 fn relocations(image: &Image<'_>) -> Vec<Vec<Relocation>> {
     let mut all = vec![Vec::new(); image.sections.len()];
+    let mut left = image.bytes.len();
     for (index, table) in image.sections.iter().enumerate() {
         let target = table.info as usize;
         let is_wanted = table.kind == elf::SHT_RELA.0
             && image.sections.get(target).is_some_and(|section| section.is_loaded())
             && all[target].is_empty();
-        if is_wanted {
+        if is_wanted && table.size <= left {
+            left -= table.size;
             let entries = image.data(index).chunks_exact(RELOCATION);
             all[target] = entries.filter_map(Relocation::read).collect();
             all[target].sort_by_key(|relocation| relocation.offset);

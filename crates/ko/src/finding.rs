@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use crate::image::Image;
-use crate::policy::Policy;
+use crate::policy::{Allowance, Policy};
 use crate::rules::{COUNT, Class, Id, Rule, rule, rules};
 
 /// An error number of Linux, as the loader returns it.
@@ -185,6 +185,15 @@ impl Default for Counts {
     }
 }
 
+impl Counts {
+    /// Counts one more; whether it is to be kept.
+    fn is_wanted(&mut self, id: Id) -> bool {
+        let count = &mut self.0[id as usize];
+        *count += 1;
+        *count <= MOST_OF_A_RULE
+    }
+}
+
 impl Report {
     /// Adds what the loader comes upon next.
     pub(crate) fn add(&mut self, finding: Finding) {
@@ -200,32 +209,21 @@ impl Report {
         self.keep(finding);
     }
 
-    /// Adds the hazards, all that there are, and parts them into those that are allowed and the others.
-    pub(crate) fn add_hazards(&mut self, hazards: Vec<Finding>, policy: &Policy) {
-        let mut used = vec![false; policy.allowances.len()];
-        for finding in hazards {
-            match policy.allowances.iter().position(|allowance| allowance.allows(&finding)) {
-                Some(index) => {
-                    used[index] = true;
-                    let reason = policy.allowances[index].reason.clone();
-                    self.allowed.push(Allowed { finding, reason });
-                }
-                None => self.keep(finding),
-            }
+    /// Adds the hazards.
+    pub(crate) fn add_hazards(&mut self, found: Found<'_>) {
+        let Found { hazards, allowed, reasons, counts, .. } = found;
+        self.hazards = hazards;
+        let allowed = allowed.into_iter().zip(reasons);
+        self.allowed =
+            allowed.map(|(finding, reason)| Allowed { finding, reason: reason.to_owned() }).collect();
+        for (count, more) in self.counts.0.iter_mut().zip(counts.0) {
+            *count += more;
         }
-        let unused = policy.allowances.iter().zip(used).filter(|(_, used)| !used && !policy.partial);
-        unused.for_each(|(allowance, _)| self.keep(allowance.unused()));
     }
 
     fn keep(&mut self, finding: Finding) {
-        let count = &mut self.counts.0[finding.rule.id as usize];
-        *count += 1;
-        if *count > MOST_OF_A_RULE {
-            return;
-        }
-        match finding.rule.class {
-            Class::Refusal => self.refusals.push(finding),
-            Class::Hazard => self.hazards.push(finding),
+        if self.counts.is_wanted(finding.rule.id) {
+            self.refusals.push(finding);
         }
     }
 
@@ -264,6 +262,65 @@ impl Report {
     /// Whether the module is not to be loaded.
     pub fn is_refused(&self) -> bool {
         !self.refusals.is_empty()
+    }
+}
+
+/// The hazards of a module as they are found, parted into those that its project allows and the others.
+pub(crate) struct Found<'p> {
+    policy: &'p Policy,
+    /// Which of the policy's allowances have allowed something.
+    used: Vec<bool>,
+    pub(crate) hazards: Vec<Finding>,
+    pub(crate) allowed: Vec<Finding>,
+    /// Why the allowed ones are.
+    reasons: Vec<&'p str>,
+    counts: Counts,
+    allowed_counts: Counts,
+}
+
+impl<'p> Found<'p> {
+    pub(crate) fn new(policy: &'p Policy) -> Self {
+        Self {
+            policy,
+            used: vec![false; policy.allowances.len()],
+            hazards: Vec::new(),
+            allowed: Vec::new(),
+            reasons: Vec::new(),
+            counts: Counts::default(),
+            allowed_counts: Counts::default(),
+        }
+    }
+
+    /// Adds a finding.
+    pub(crate) fn push(&mut self, finding: Finding) {
+        let (rule, symbol) = (finding.rule, finding.symbol.clone());
+        self.add(rule.id, symbol.as_deref(), || finding);
+    }
+
+    /// Adds a finding of a rule about a symbol, which is made only where it will be kept.
+    pub(crate) fn add(&mut self, id: Id, symbol: Option<&str>, make: impl FnOnce() -> Finding) {
+        let allows = |allowance: &Allowance| allowance.allows(rule(id), symbol);
+        match self.policy.allowances.iter().position(allows) {
+            Some(index) => {
+                self.used[index] = true;
+                if self.allowed_counts.is_wanted(id) {
+                    self.allowed.push(make());
+                    self.reasons.push(&self.policy.allowances[index].reason);
+                }
+            }
+            None if self.counts.is_wanted(id) => self.hazards.push(make()),
+            None => {}
+        }
+    }
+
+    /// Says which allowances have allowed nothing, when all is found.
+    pub(crate) fn finish(&mut self) {
+        let policy = self.policy;
+        for (index, allowance) in policy.allowances.iter().enumerate().filter(|_| !policy.partial) {
+            if !self.used[index] && self.counts.is_wanted(Id::UnusedAllowance) {
+                self.hazards.push(allowance.unused());
+            }
+        }
     }
 }
 

@@ -18,14 +18,14 @@ mod stack;
 
 use crate::check::Look;
 use crate::code::Code;
-use crate::finding::{Finding, Measures};
+use crate::finding::{Found, Measures};
 use crate::graph::{self, Graph, Reference};
 use crate::policy::Policy;
 
-/// All hazards of a module, the allowed ones too, and what was measured on the way.
-pub(crate) fn find(look: &Look<'_>, policy: &Policy) -> (Vec<Finding>, Measures) {
+/// All hazards of a module, and what was measured on the way.
+pub(crate) fn find<'p>(look: &Look<'_>, policy: &'p Policy) -> (Found<'p>, Measures) {
     let code = Code::new(look.image);
-    let mut found = Vec::new();
+    let mut found = Found::new(policy);
     let mut references: Vec<Vec<Reference>> = Vec::with_capacity(code.functions().len());
     let mut stacks = stack::Stacks::new(&code);
     let mut registers = registers::Uses::default();
@@ -50,5 +50,6 @@ pub(crate) fn find(look: &Look<'_>, policy: &Policy) -> (Vec<Finding>, Measures)
     let stack = stacks.check(look, &code, &graph, policy, &mut found);
     let size = sections::check(look, &code, policy, &mut found);
     drift::check(look.image, &mut found);
+    found.finish();
     (found, Measures { size, stack })
 }

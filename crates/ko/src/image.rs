@@ -8,6 +8,7 @@ use object::elf;
 
 use crate::finding::{Errno, Finding};
 use crate::kernel::Loader;
+use crate::names::{LONGEST, lossy};
 use crate::rules::Id;
 
 /// The size of `Elf64_Ehdr`.
@@ -93,10 +94,16 @@ impl<'a> Bytes<'a> {
         u64::from_le_bytes(self.array(offset))
     }
 
-    /// The text at `offset`, up to the next zero.
+    /// The text at `offset`, up to the next zero: a name.
     pub(crate) fn text(self, offset: u64) -> &'a [u8] {
-        let rest = self.part(offset, u64::MAX);
+        let rest = self.part(offset, LONGEST as u64);
         rest.split(|byte| *byte == 0).next().unwrap_or_default()
+    }
+
+    /// Whether the text at `offset` is this one.
+    fn has_text(self, offset: u64, text: &str) -> bool {
+        let part = self.part(offset, text.len() as u64 + 1);
+        part.strip_prefix(text.as_bytes()).is_some_and(|rest| matches!(rest, [] | [0]))
     }
 
     fn section(self, offset: u64) -> Section {
@@ -405,15 +412,19 @@ impl<'a> Image<'a> {
     /// `find_sec`: the first section of a name that is loaded; 0 for none.
     pub(crate) fn find_loaded(&self, name: &str) -> usize {
         let mut sections = self.sections.iter().skip(1);
-        let at = sections.position(|s| s.is_loaded() && self.section_name_bytes(s) == name.as_bytes());
+        let at = sections.position(|s| s.is_loaded() && self.is_named(s, name));
         at.map_or(0, |at| at + 1)
     }
 
     /// `find_any_unique_sec`: a section of a name, and how many there are.
     fn find_any(&self, name: &str) -> (usize, usize) {
         let sections = self.sections.iter().enumerate().skip(1);
-        let found = sections.filter(|(_, section)| self.section_name_bytes(section) == name.as_bytes());
+        let found = sections.filter(|(_, section)| self.is_named(section, name));
         found.fold((0, 0), |(_, count), (index, _)| (index, count + 1))
+    }
+
+    fn is_named(&self, section: &Section, name: &str) -> bool {
+        self.bytes.has_text(self.names.offset.saturating_add(u64::from(section.name)), name)
     }
 
     fn section_name_bytes(&self, section: &Section) -> &'a [u8] {
@@ -452,7 +463,7 @@ impl<'a> Image<'a> {
     /// The name that the loader's messages begin with before the module is laid out: `info->name`.
     pub(crate) fn info_name(&self) -> String {
         let name = self.modinfo("name").next();
-        name.map_or_else(|| self.name(), |name| String::from_utf8_lossy(name).into_owned())
+        name.map_or_else(|| self.name(), |name| lossy(name).into_owned())
     }
 
     /// The name in `struct module`, by which the kernel knows it.
@@ -466,9 +477,7 @@ impl<'a> Image<'a> {
     /// The name in messages that come before `struct module` is found.
     fn said_name(&self) -> String {
         let name = self.modinfo("name").next();
-        name.map_or("(missing .modinfo section or name field)".into(), |name| {
-            String::from_utf8_lossy(name).into_owned()
-        })
+        name.map_or("(missing .modinfo section or name field)".into(), |name| lossy(name).into_owned())
     }
 }
 

@@ -218,19 +218,20 @@ impl Kernel {
 pub fn builtin_in_sysfs<'data>(image: impl ReadRef<'data>) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     let Ok(file) = object::File::parse(image) else { return names };
+    let sections = Sections::of(&file);
     let table = |name| file.section_by_name(name).and_then(|table| table.data().ok()).unwrap_or_default();
     for parameter in table("__param").chunks_exact(40) {
         let Some((address, permissions)) = word(parameter, 0).zip(word(parameter, 24)) else { continue };
         if permissions & 0xffff == 0 {
             continue;
         }
-        if let Some(name) = text_at(&file, address) {
+        if let Some(name) = sections.text_at(address) {
             // What has no prefix belongs to the kernel as a whole.
             names.insert(name.split_once('.').map_or("kernel", |(module, _)| module).to_owned());
         }
     }
     let versions = table("__modver").chunks_exact(72).filter_map(|version| word(version, 56));
-    names.extend(versions.filter_map(|address| text_at(&file, address)));
+    names.extend(versions.filter_map(|address| sections.text_at(address)));
     names
 }
 
@@ -238,14 +239,26 @@ fn word(entry: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_le_bytes(*entry.get(at..)?.first_chunk()?))
 }
 
-/// The text at an address of a program.
-fn text_at<'data, R: ReadRef<'data>>(file: &object::File<'data, R>, address: u64) -> Option<String> {
-    let section =
-        file.sections().find(|s| address.checked_sub(s.address()).is_some_and(|at| at < s.size()))?;
-    let rest = section.size() - (address - section.address());
-    let text = section.data_range(address, rest.min(128)).ok()??;
-    let text = text.split(|byte| *byte == 0).next()?;
-    String::from_utf8(text.to_vec()).ok().filter(|text| !text.is_empty())
+/// A program's sections by address.
+struct Sections<'f, 'data, R: ReadRef<'data>>(Vec<(u64, object::Section<'data, 'f, R>)>);
+
+impl<'f, 'data, R: ReadRef<'data>> Sections<'f, 'data, R> {
+    fn of(file: &'f object::File<'data, R>) -> Self {
+        let sections = file.sections().filter(|section| section.address() > 0 && section.size() > 0);
+        let mut sections: Vec<_> = sections.map(|section| (section.address(), section)).collect();
+        sections.sort_by_key(|(address, _)| *address);
+        Self(sections)
+    }
+
+    /// The text at an address.
+    fn text_at(&self, address: u64) -> Option<String> {
+        let after = self.0.partition_point(|(start, _)| *start <= address);
+        let (start, section) = self.0.get(after.checked_sub(1)?)?;
+        let rest = section.size().checked_sub(address - start)?;
+        let text = section.data_range(address, rest.min(128)).ok()??;
+        let text = text.split(|byte| *byte == 0).next()?;
+        String::from_utf8(text.to_vec()).ok().filter(|text| !text.is_empty())
+    }
 }
 
 /// What one of a kernel's own modules tells of it.

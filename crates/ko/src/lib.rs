@@ -18,6 +18,7 @@ mod hazards;
 mod image;
 mod kernel;
 mod lines;
+mod names;
 mod policy;
 mod relax;
 mod relocations;
@@ -32,7 +33,8 @@ pub use policy::{Allowance, Policy};
 pub use relax::{GotUse, Reason, Relaxed, relax};
 pub use rules::{Class, Id, Rule, explain, rule_named, rules, rules_page};
 
-use object::Object;
+use object::read::elf::{ElfFile64, SectionHeader};
+use object::{LittleEndian, Object};
 use thiserror::Error;
 
 /// Why bytes can't be read as what they are said to be.
@@ -58,6 +60,12 @@ pub enum ReadError {
         /// What it is for.
         architecture: String,
     },
+    /// The object has a name that is longer than any compiler makes one.
+    #[error("{name} is malformed: a symbol's name has more than {most} bytes", most = LONGEST_NAME)]
+    Name {
+        /// What was to be read.
+        name: String,
+    },
     /// The file is no longer an object: a program, or a shared library.
     #[error("{name} is linked already: a program or a shared library, not an object")]
     Linked {
@@ -66,13 +74,32 @@ pub enum ReadError {
     },
 }
 
+/// More than a symbol's name has, in bytes: so many are looked through for its end.
+const LONGEST_NAME: usize = 1 << 16;
+
+/// An object of the only form that is read here.
+type X86Object<'a> = ElfFile64<'a, LittleEndian>;
+
 /// Reads an object, which has to be for x86-64.
-fn x86_64<'a>(bytes: &'a [u8], name: &str) -> Result<object::File<'a>, ReadError> {
-    let object =
-        object::File::parse(bytes).map_err(|source| ReadError::Object { name: name.to_owned(), source })?;
-    if object.architecture() != object::Architecture::X86_64 {
-        let architecture = format!("{:?}", object.architecture());
+fn x86_64<'a>(bytes: &'a [u8], name: &str) -> Result<X86Object<'a>, ReadError> {
+    let malformed = |source| ReadError::Object { name: name.to_owned(), source };
+    let object = object::File::parse(bytes).map_err(malformed)?;
+    let (format, architecture) = (object.format(), object.architecture());
+    let object::File::Elf64(_) = object else {
+        return Err(ReadError::Architecture {
+            name: name.to_owned(),
+            architecture: format!("{architecture:?} ({format:?})"),
+        });
+    };
+    if architecture != object::Architecture::X86_64 {
+        let architecture = format!("{architecture:?}");
         return Err(ReadError::Architecture { name: name.to_owned(), architecture });
+    }
+    let object = X86Object::parse(bytes).map_err(malformed)?;
+    let names = object.elf_symbol_table().string_section();
+    let names = object.elf_section_table().section(names).and_then(|names| names.data(LittleEndian, bytes));
+    if names.unwrap_or_default().split(|byte| *byte == 0).any(|name| name.len() > LONGEST_NAME) {
+        return Err(ReadError::Name { name: name.to_owned() });
     }
     Ok(object)
 }

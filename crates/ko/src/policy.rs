@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! What a module's own project says of it.
 
-use rustc_demangle::demangle;
-
 use crate::finding::Finding;
-use crate::rules::Id;
+use crate::names::readable;
+use crate::rules::{Id, Rule};
 
 /// What a project asks of its module, and what it allows. The default asks and allows nothing.
 #[derive(Debug, Clone, Default)]
@@ -35,15 +34,14 @@ pub struct Allowance {
 }
 
 impl Allowance {
-    pub(crate) fn allows(&self, finding: &Finding) -> bool {
-        if finding.rule.name != self.rule {
+    /// Whether it allows a finding of a rule about a symbol.
+    pub(crate) fn allows(&self, rule: &Rule, symbol: Option<&str>) -> bool {
+        if rule.name != self.rule {
             return false;
         }
-        match (&self.symbol, &finding.symbol) {
+        match (&self.symbol, symbol) {
             (None, None) => true,
-            (Some(wanted), Some(symbol)) => {
-                matches(wanted, symbol) || matches(wanted, &format!("{:#}", demangle(symbol)))
-            }
+            (Some(wanted), Some(symbol)) => matches(wanted, symbol) || matches(wanted, &readable(symbol)),
             _ => false,
         }
     }

@@ -3,11 +3,11 @@
 //! (6.1: `__apply_relocate_add`) in `arch/x86/kernel/module.c`.
 
 use object::elf;
-use rustc_demangle::demangle;
 
 use crate::check::Look;
 use crate::finding::{Errno, Finding, Report};
 use crate::image::Section;
+use crate::names::readable;
 use crate::rules::Id;
 
 /// The size of `Elf64_Rela`.
@@ -54,6 +54,7 @@ impl Relocation {
 /// `apply_relocations`.
 pub(crate) fn check(look: &Look<'_>, report: &mut Report) {
     let image = look.image;
+    let mut left = image.bytes.len();
     for (index, section) in image.sections.iter().enumerate().skip(1) {
         let target = section.info as usize;
         if target >= image.sections.len() || !stays_loaded(look, target) || section.flags & LIVEPATCH != 0 {
@@ -65,9 +66,11 @@ pub(crate) fn check(look: &Look<'_>, report: &mut Report) {
             let finding = Finding::new(Id::RelSection, message).in_section(image.section_name(index));
             report.add(finding.kernel(Errno::Enoexec, words));
         }
-        if section.kind != elf::SHT_RELA.0 {
+        // Sections of a sound file don't overlap.
+        if section.kind != elf::SHT_RELA.0 || section.size > left {
             continue;
         }
+        left -= section.size;
         let place = Place { look, index: target, section: image.sections[target] };
         for entry in image.data(index).chunks_exact(RELOCATION) {
             if let Some(finding) = Relocation::read(entry).and_then(|relocation| place.judge(&relocation)) {
@@ -104,7 +107,7 @@ impl Place<'_> {
             }
         };
         let against =
-            || format!("`{:#}`", demangle(&self.target(relocation).unwrap_or_else(|| "?".to_owned())));
+            || format!("`{}`", readable(&self.target(relocation).unwrap_or_else(|| "?".to_owned())));
         let Some(width) = width(kind) else {
             let message = format!("relocation type {kind} ({}) against {}", relocation_name(kind), against());
             let words = format!("{}: Unknown rela relocation: {kind}", self.look.name);

@@ -3,14 +3,14 @@
 //! `kernel/module/main.c`.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 
 use object::elf;
-use rustc_demangle::demangle;
 
 use crate::check::{Look, Version};
 use crate::finding::{Errno, Finding, Report};
 use crate::image::Image;
+use crate::names::{lossy, readable};
 use crate::rules::Id;
 
 /// `SHN_LIVEPATCH` in `include/uapi/linux/elf.h`.
@@ -104,7 +104,7 @@ pub(crate) fn check(look: &Look<'_>, report: &mut Report) {
             section if usize::from(section) >= sections => {
                 let name = look.image.symbol_name(symbol);
                 let message =
-                    format!("`{:#}` is in section {section}, and there are {sections}", demangle(&name));
+                    format!("`{}` is in section {section}, and there are {sections}", readable(&name));
                 let words = format!(
                     "{}: Symbol {name} has an invalid section index {section} (max {})",
                     look.name,
@@ -122,7 +122,6 @@ pub(crate) fn check(look: &Look<'_>, report: &mut Report) {
 fn undefined(look: &Look<'_>, symbol: Symbol) -> Option<Finding> {
     let name = look.image.symbol_name(symbol);
     let unknown = |errno: Errno| format!("{}: Unknown symbol {name} (err -{})", look.name, errno.number());
-    let readable = format!("{:#}", demangle(&name));
     // What the kernel's own copy of the module exports isn't there when this one is loaded in its place.
     let is_own = |owner: &str| owner.rsplit('/').next().unwrap_or(owner).replace('-', "_") == look.name;
     let export = look.kernel.exports.get(&name).filter(|export| !is_own(&export.owner));
@@ -132,14 +131,17 @@ fn undefined(look: &Look<'_>, symbol: Symbol) -> Option<Finding> {
         }
         let finding = match export {
             Some(_) => {
-                let license = look.image.modinfo("license").next().unwrap_or(b"unspecified");
-                let license = String::from_utf8_lossy(license);
                 let message = format!(
-                    "`{readable}` is exported to GPL-compatible modules only, and the licence is `{license}`"
+                    "`{}` is exported to GPL-compatible modules only, and the licence is `{}`",
+                    readable(&name),
+                    lossy(look.license)
                 );
                 Finding::new(Id::GplOnlySymbol, message)
             }
-            None => Finding::new(Id::UnknownSymbol, format!("`{readable}` is not exported by this kernel")),
+            None => Finding::new(
+                Id::UnknownSymbol,
+                format!("`{}` is not exported by this kernel", readable(&name)),
+            ),
         };
         return Some(finding.symbol(&*name).kernel(Errno::Enoent, unknown(Errno::Enoent)));
     };
@@ -153,10 +155,11 @@ fn undefined(look: &Look<'_>, symbol: Symbol) -> Option<Finding> {
     {
         return None;
     }
-    if look.image.modinfo("import_ns").any(|imported| imported == namespace.as_bytes()) {
+    if look.imports.contains(namespace.as_bytes()) {
         return None;
     }
-    let message = format!("`{readable}` is in the namespace {namespace}, which the module doesn't import");
+    let message =
+        format!("`{}` is in the namespace {namespace}, which the module doesn't import", readable(&name));
     let words = format!(
         "{}: module uses symbol ({name}) from namespace {namespace}, but does not import it.",
         look.name
@@ -193,9 +196,11 @@ pub(crate) fn missing_functions(look: &Look<'_>, functions: &[String], report: &
     if functions.is_empty() {
         return;
     }
-    let defined = look.image.all_symbols().filter(|symbol| symbol.section != 0);
-    let defined: BTreeSet<Cow<'_, str>> = defined.map(|symbol| look.image.symbol_name(symbol)).collect();
-    for name in functions.iter().filter(|name| !defined.contains(name.as_str())) {
+    let mut missing: HashSet<&str> = functions.iter().map(String::as_str).collect();
+    for symbol in look.image.all_symbols().filter(|symbol| symbol.section != 0) {
+        missing.remove(&*look.image.symbol_name(symbol));
+    }
+    for name in functions.iter().filter(|name| missing.contains(name.as_str())) {
         let message = format!("the function `{name}` of the Rust side is not in the module");
         report.add(Finding::new(Id::MissingFunction, message).symbol(name));
     }

@@ -9,7 +9,7 @@ use object::elf;
 
 use crate::check::Look;
 use crate::code::{Code, Function, Step, Target};
-use crate::finding::Finding;
+use crate::finding::{Finding, Found};
 use crate::graph::is_about_code;
 use crate::kernel::Options;
 use crate::rules::Id;
@@ -134,7 +134,7 @@ impl Branches {
     }
 
     /// Ends a function.
-    pub(super) fn end(&mut self, code: &Code<'_>, function: &Function, found: &mut Vec<Finding>) {
+    pub(super) fn end(&mut self, code: &Code<'_>, function: &Function, found: &mut Found<'_>) {
         let [indirect, naked, straight, notrack] =
             [&mut self.indirect, &mut self.naked, &mut self.straight, &mut self.notrack].map(std::mem::take);
         if indirect.count + naked.count + straight.count + notrack.count == 0 {
@@ -173,7 +173,7 @@ impl Branches {
     }
 
     /// Looks at the data, and says which functions are called by pointer and don't begin with `endbr64`.
-    pub(super) fn finish(mut self, code: &Code<'_>, found: &mut Vec<Finding>) {
+    pub(super) fn finish(mut self, code: &Code<'_>, found: &mut Found<'_>) {
         if !self.options.ibt {
             return;
         }

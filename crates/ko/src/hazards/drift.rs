@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use gimli::{AttributeValue, DwLang, UnitOffset};
 
 use crate::dwarf::{Debug, Entry, Reader, Sections, Unit};
-use crate::finding::Finding;
+use crate::finding::{Finding, Found};
 use crate::image::Image;
 use crate::rules::Id;
 
@@ -22,7 +22,7 @@ const LONGEST_NAME: usize = 64;
 
 /// Compares each function that Rust defines for C with what C declares, and the other way round where Rust's compiler
 /// says something of what it declares (it doesn't, as of 1.95).
-pub(super) fn check(image: &Image<'_>, found: &mut Vec<Finding>) {
+pub(super) fn check(image: &Image<'_>, found: &mut Found<'_>) {
     let Some(sections) = Sections::of(image.bytes.0) else { return };
     if !sections.strings().windows(RUST.len()).any(|text| text == RUST) {
         return;

@@ -3,8 +3,8 @@
 use iced_x86::{CpuidFeature, OpKind};
 
 use crate::code::{Code, Step};
-use crate::finding::Finding;
-use crate::graph::{Graph, Kind, Node, Thing};
+use crate::finding::{Finding, Found};
+use crate::graph::{Edge, Graph, Kind, Node, Thing};
 use crate::rules::Id;
 
 /// Functions that use registers that the kernel doesn't save.
@@ -32,21 +32,24 @@ impl Uses {
 
     /// A function may use them when the registers are saved around it: it does that itself, or everything that leads
     /// to it does.
-    pub(super) fn finish(self, code: &Code<'_>, graph: &Graph, found: &mut Vec<Finding>) {
+    pub(super) fn finish(self, code: &Code<'_>, graph: &Graph, found: &mut Found<'_>) {
         if self.0.is_empty() {
             return;
         }
         let exposed = exposed(code, graph);
         for one in self.0.iter().filter(|one| exposed[one.function]) {
             let function = &code.functions()[one.function];
-            let message = format!(
-                "`{}` uses {} outside kernel_fpu_begin() ({} such instructions in it)",
-                code.readable(function),
-                one.what,
-                one.count
-            );
-            let finding = Finding::new(Id::VectorRegisters, message).symbol(code.name(function));
-            found.push(finding.place(code.image, function.section, one.first));
+            let name = code.name(function);
+            found.add(Id::VectorRegisters, Some(&name), || {
+                let message = format!(
+                    "`{}` uses {} outside kernel_fpu_begin() ({} such instructions in it)",
+                    code.readable(function),
+                    one.what,
+                    one.count
+                );
+                let finding = Finding::new(Id::VectorRegisters, message).symbol(&*name);
+                finding.place(code.image, function.section, one.first)
+            });
         }
     }
 }
@@ -101,7 +104,7 @@ fn is_control(mnemonic: iced_x86::Mnemonic) -> bool {
 ///
 /// Going forward from what nothing in the module refers to, calls are followed up to a function that saves them, and
 /// addresses up to one that saves them itself or by way of what it calls: it hands the address on to code that saves
-/// them first.
+/// them first. Of functions that only refer to each other, the first counts as one that nothing refers to.
 fn exposed(code: &Code<'_>, graph: &Graph) -> Vec<bool> {
     let is_saving = |node: Node| match graph.thing(node) {
         Thing::Outside(symbol) => code.outside(symbol).starts_with("kernel_fpu_begin"),
@@ -116,16 +119,35 @@ fn exposed(code: &Code<'_>, graph: &Graph) -> Vec<bool> {
         }
     }
     let leads_to_saving = graph.ways(graph.nodes().filter(|node| saves[*node]), |_| true);
+    let hands_on =
+        |node: Node| matches!(graph.thing(node), Thing::Function(_)) && leads_to_saving[node].is_some();
     let mut exposed = vec![false; graph.nodes().len()];
-    let mut next: Vec<Node> = graph.nodes().filter(|node| !is_referred_to[*node]).collect();
-    while let Some(node) = next.pop() {
-        if saves[node] || std::mem::replace(&mut exposed[node], true) {
+    let mut reached = vec![false; graph.nodes().len()];
+    let outer = graph.nodes().filter(|node| !is_referred_to[*node]);
+    for start in outer.chain(graph.nodes()) {
+        if reached[start] {
             continue;
         }
-        let is_code = matches!(graph.thing(node), Thing::Function(_));
-        let hands_on = is_code && leads_to_saving[node].is_some();
-        let edges = graph.edges(node).iter().filter(|edge| edge.kind != Kind::Address || !hands_on);
-        next.extend(edges.map(|edge| edge.to).filter(|to| !exposed[*to]));
+        spread(graph, start, &mut reached, |_, _| true);
+        if !saves[start] {
+            spread(graph, start, &mut exposed, |node, edge| {
+                !saves[edge.to] && (edge.kind != Kind::Address || !hands_on(node))
+            });
+        }
     }
     exposed
+}
+
+/// Marks a node and all that can be reached from it, over edges that may be taken.
+fn spread(graph: &Graph, start: Node, marked: &mut [bool], takes: impl Fn(Node, &Edge) -> bool) {
+    let mut next = vec![start];
+    marked[start] = true;
+    while let Some(node) = next.pop() {
+        for edge in graph.edges(node) {
+            if !marked[edge.to] && takes(node, edge) {
+                marked[edge.to] = true;
+                next.push(edge.to);
+            }
+        }
+    }
 }

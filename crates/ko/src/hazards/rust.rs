@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use rustc_demangle::{demangle, try_demangle};
+use rustc_demangle::try_demangle;
 
 use crate::code::{Code, Function};
-use crate::finding::Finding;
+use crate::finding::{Finding, Found};
 use crate::graph::{Edge, Graph, Kind, Node, Thing, follow};
+use crate::names::readable;
 use crate::rules::Id;
 
 /// Rust's own libraries: what panics in them does so on behalf of who called them.
@@ -21,63 +22,53 @@ const GIVES_UP: [&str; 5] = [
     "__rustc::__rg_oom",
 ];
 
+/// What a node is in a search for what Rust reaches.
+struct Role {
+    /// A library's function, a datum, or what the module doesn't define.
+    is_passed_through: bool,
+    end: Option<End>,
+}
+
+/// Where what is looked for ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Panic,
+    Abort,
+    Float,
+}
+
+impl Role {
+    fn of(name: Option<&str>) -> Self {
+        let Some(name) = name else { return Self { is_passed_through: true, end: None } };
+        let end = if is_panic(name) {
+            Some(End::Panic)
+        } else if GIVES_UP.iter().any(|one| name.starts_with(one)) {
+            Some(End::Abort)
+        } else {
+            is_soft_float(name).then_some(End::Float)
+        };
+        Self { is_passed_through: is_library(name), end }
+    }
+}
+
 /// Looks for ways from what C and the kernel can call to panics, aborting allocations and soft floating point.
-pub(super) fn check(code: &Code<'_>, graph: &Graph, found: &mut Vec<Finding>) {
-    let names: Vec<Option<String>> = graph.nodes().map(|node| name(code, graph, node)).collect();
-    let is = |node: Node, wanted: &dyn Fn(&str) -> bool| names[node].as_deref().is_some_and(wanted);
-    let nodes = |wanted: &'static dyn Fn(&str) -> bool| {
-        graph.nodes().filter(|node| is(*node, wanted)).collect::<BTreeSet<_>>()
-    };
-    let panics = nodes(&is_panic);
-    let aborts = nodes(&|name| GIVES_UP.iter().any(|one| name.starts_with(one)));
-    let floats = nodes(&is_soft_float);
-    if panics.is_empty() && aborts.is_empty() && floats.is_empty() {
+pub(super) fn check(code: &Code<'_>, graph: &Graph, found: &mut Found<'_>) {
+    let roles: Vec<Role> = graph.nodes().map(|node| Role::of(name(code, graph, node).as_deref())).collect();
+    if roles.iter().all(|role| role.end.is_none()) {
         return;
     }
-
-    // A finding is about the last function that isn't a library's. A panic of what gives up is that of the allocation.
-    let library: Vec<bool> = names.iter().map(|name| name.as_deref().is_none_or(is_library)).collect();
-    let roots = graph.nodes().filter(|node| is_root(code, graph, *node));
     // What a panic does on its way out is no way to a panic.
-    let from_roots = graph.ways_from(roots, |node| !panics.contains(&node) && !aborts.contains(&node));
-    let mut search = |id, ends: &BTreeSet<Node>, without: &BTreeSet<Node>, what: &str| {
-        let to_end = graph.ways(ends.iter().copied(), |node| library[node] && !without.contains(&node));
-        for node in graph.nodes() {
-            let Thing::Function(index) = graph.thing(node) else { continue };
-            if library[node] || from_roots[node].is_none() || ends.contains(&node) {
-                continue;
-            }
-            let leads = |edge: &&Edge| to_end[edge.to].is_some() && !without.contains(&edge.to);
-            let mut places = graph.edges(node).iter().filter(leads);
-            let Some(first) = places.next() else { continue };
-            let mut way = follow(&from_roots, node);
-            way.reverse();
-            way.extend(follow(&to_end, first.to));
-            let mut message = format!("`{}` {what}: {}", readable(&names, node), chain(graph, &names, &way));
-            match places.count() {
-                0 => {}
-                1 => message.push_str("; and in one place more"),
-                more => message.push_str(&format!("; and in {more} places more")),
-            }
-            let function = &code.functions()[index];
-            let finding = Finding::new(id, message).symbol(code.name(function));
-            found.push(finding.place(code.image, function.section, first.offset));
-        }
-    };
-    search(Id::ReachablePanic, &panics, &aborts, "can panic");
-    search(Id::AbortingAllocation, &aborts, &BTreeSet::new(), "gives up when memory is short");
-
-    for node in graph.nodes() {
-        let Thing::Function(index) = graph.thing(node) else { continue };
-        if let Some(edge) =
-            graph.edges(node).iter().find(|edge| floats.contains(&edge.to) && !floats.contains(&node))
-        {
-            let function = &code.functions()[index];
-            let message = format!("`{}` calls {}", readable(&names, node), readable(&names, edge.to));
-            let finding = Finding::new(Id::SoftFloat, message).symbol(code.name(function));
-            found.push(finding.place(code.image, function.section, edge.offset));
-        }
-    }
+    let through = |node: Node| !matches!(roles[node].end, Some(End::Panic | End::Abort));
+    let mut roots: Vec<Node> = graph.nodes().filter(|node| is_root(code, graph, *node)).collect();
+    let called = graph.ways_from(roots.iter().copied(), through);
+    // What is only in a table that no code of the module refers to is called by who has the table.
+    let is_table = |node: &Node| matches!(graph.thing(*node), Thing::Data(..));
+    roots.extend(graph.nodes().filter(|node| is_table(node) && called[*node].is_none()));
+    let from_roots = graph.ways_from(roots.into_iter(), through);
+    let search = Search { code, graph, roles, from_roots };
+    search.ways_to(End::Panic, found);
+    search.ways_to(End::Abort, found);
+    search.calls_of_floats(found);
 }
 
 /// Whether a function panics and does nothing else, by its demangled name.
@@ -98,42 +89,115 @@ pub(super) fn panics(code: &Code<'_>, graph: &Graph) -> (BTreeSet<Node>, BTreeSe
     (panics, called)
 }
 
+struct Search<'s, 'a> {
+    code: &'s Code<'a>,
+    graph: &'s Graph,
+    roles: Vec<Role>,
+    /// To each node the one before it on a way from outside the module.
+    from_roots: Vec<Option<Node>>,
+}
+
+impl Search<'_, '_> {
+    fn functions(&self) -> impl Iterator<Item = (Node, &Function)> {
+        self.code.functions().iter().enumerate()
+    }
+
+    fn is(&self, node: Node, end: End) -> bool {
+        self.roles[node].end == Some(end)
+    }
+
+    /// A finding is about the last function that isn't a library's. A panic of what gives up is that of the allocation.
+    fn ways_to(&self, end: End, found: &mut Found<'_>) {
+        let (id, what) = match end {
+            End::Panic => (Id::ReachablePanic, "can panic"),
+            _ => (Id::AbortingAllocation, "gives up when memory is short"),
+        };
+        let is_of_another = |node: Node| end == End::Panic && self.is(node, End::Abort);
+        let ends = self.graph.nodes().filter(|node| self.is(*node, end));
+        let to_end = self.graph.ways(ends, |node| self.roles[node].is_passed_through && !is_of_another(node));
+        for (node, function) in self.functions() {
+            let role = &self.roles[node];
+            if role.is_passed_through || self.from_roots[node].is_none() || role.end == Some(end) {
+                continue;
+            }
+            let leads = |edge: &&Edge| to_end[edge.to].is_some() && !is_of_another(edge.to);
+            let mut places = self.graph.edges(node).iter().filter(leads);
+            let Some(first) = places.next() else { continue };
+            let name = self.code.name(function);
+            found.add(id, Some(&name), || {
+                let mut way = follow(&self.from_roots, node);
+                way.reverse();
+                way.extend(follow(&to_end, first.to));
+                let mut message = format!("`{}` {what}: {}", readable(&name), self.chain(&way));
+                match places.count() {
+                    0 => {}
+                    1 => message.push_str("; and in one place more"),
+                    more => message.push_str(&format!("; and in {more} places more")),
+                }
+                let finding = Finding::new(id, message).symbol(&*name);
+                finding.place(self.code.image, function.section, first.offset)
+            });
+        }
+    }
+
+    fn calls_of_floats(&self, found: &mut Found<'_>) {
+        for (node, function) in self.functions().filter(|(node, _)| !self.is(*node, End::Float)) {
+            let mut edges = self.graph.edges(node).iter();
+            let Some(edge) = edges.find(|edge| self.is(edge.to, End::Float)) else { continue };
+            let symbol = self.code.name(function);
+            found.add(Id::SoftFloat, Some(&symbol), || {
+                let helper = name(self.code, self.graph, edge.to).unwrap_or_default();
+                let message = format!("`{}` calls {helper}", readable(&symbol));
+                let finding = Finding::new(Id::SoftFloat, message).symbol(&*symbol);
+                finding.place(self.code.image, function.section, edge.offset)
+            });
+        }
+    }
+
+    /// `a → b → c`. What is reached by an address rather than by a call is marked; the middle of a long way is left
+    /// out.
+    fn chain(&self, way: &[Node]) -> String {
+        let mut text = String::new();
+        let mut before = None;
+        for (index, node) in way.iter().enumerate() {
+            if (ENDS_SAID..way.len().saturating_sub(ENDS_SAID)).contains(&index) {
+                if index == ENDS_SAID {
+                    text.push_str(" → …");
+                }
+                before = None;
+                continue;
+            }
+            let Some(name) = name(self.code, self.graph, *node) else { continue };
+            if let Some(before) = before {
+                let is_call = |edge: &Edge| edge.to == *node && edge.kind != Kind::Address;
+                let is_called = self.graph.edges(before).iter().any(is_call);
+                text.push_str(if is_called { " → " } else { " → (by pointer) " });
+            } else if !text.is_empty() {
+                text.push_str(" → ");
+            }
+            text.push_str(&name);
+            before = Some(*node);
+        }
+        text
+    }
+}
+
+/// How many functions of a chain are said from its beginning, and from its end.
+const ENDS_SAID: usize = 12;
+
 /// A node's name for people; nothing for data.
 fn name(code: &Code<'_>, graph: &Graph, node: Node) -> Option<String> {
     match graph.thing(node) {
         Thing::Function(index) => Some(code.readable(&code.functions()[index])),
-        Thing::Outside(symbol) => Some(format!("{:#}", demangle(&code.outside(symbol)))),
+        Thing::Outside(symbol) => Some(readable(&code.outside(symbol))),
         Thing::Data(..) => None,
     }
-}
-
-fn readable(names: &[Option<String>], node: Node) -> &str {
-    names[node].as_deref().unwrap_or("data")
 }
 
 /// Whether C or the kernel can call a function: everything whose name Rust didn't mangle.
 fn is_root(code: &Code<'_>, graph: &Graph, node: Node) -> bool {
     let is_unmangled = |function: &Function| try_demangle(&code.name(function)).is_err();
     matches!(graph.thing(node), Thing::Function(index) if is_unmangled(&code.functions()[index]))
-}
-
-/// `a → b → c`. What is reached by an address rather than by a call is marked.
-fn chain(graph: &Graph, names: &[Option<String>], way: &[Node]) -> String {
-    let mut text = String::new();
-    let mut before = None;
-    for node in way {
-        let Some(name) = &names[*node] else {
-            continue;
-        };
-        if let Some(before) = before {
-            let calls = |edge: &&Edge| edge.to == *node && edge.kind != Kind::Address;
-            let is_called = graph.edges(before).iter().any(|edge| calls(&edge));
-            text.push_str(if is_called { " → " } else { " → (by pointer) " });
-        }
-        text.push_str(name);
-        before = Some(*node);
-    }
-    text
 }
 
 /// Whether a function is one of Rust's own libraries', by its demangled name: `core::str::from_utf8`,

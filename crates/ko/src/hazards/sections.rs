@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
 use object::elf;
-use rustc_demangle::demangle;
 
 use crate::check::Look;
 use crate::code::{Code, Target};
-use crate::finding::Finding;
+use crate::finding::{Finding, Found};
 use crate::image::Section;
+use crate::names::readable;
 use crate::policy::Policy;
 use crate::rules::Id;
 
@@ -15,7 +15,7 @@ const UNWINDING: [&str; 4] =
     ["_Unwind_Resume", "rust_eh_personality", "__gxx_personality_v0", "__gcc_personality_v0"];
 
 /// Looks at the module's sections and symbols. Gives what the module takes up in memory, in bytes.
-pub(super) fn check(look: &Look<'_>, code: &Code<'_>, policy: &Policy, found: &mut Vec<Finding>) -> u64 {
+pub(super) fn check(look: &Look<'_>, code: &Code<'_>, policy: &Policy, found: &mut Found<'_>) -> u64 {
     let image = look.image;
     let options = look.kernel.options;
     let mut size = 0_u64;
@@ -52,7 +52,7 @@ pub(super) fn check(look: &Look<'_>, code: &Code<'_>, policy: &Policy, found: &m
     size
 }
 
-fn symbols(look: &Look<'_>, found: &mut Vec<Finding>) {
+fn symbols(look: &Look<'_>, found: &mut Found<'_>) {
     let is_own = |owner: &str| owner.rsplit('/').next().unwrap_or(owner).replace('-', "_") == look.name;
     for (_, symbol) in look.image.symbols_with_index() {
         if !symbol.is_global() {
@@ -72,14 +72,17 @@ fn symbols(look: &Look<'_>, found: &mut Vec<Finding>) {
         let Some(export) = look.kernel.exports.get(&name).filter(|export| !is_own(&export.owner)) else {
             continue;
         };
-        let whose = if export.is_in_image() {
-            "the kernel".to_owned()
-        } else {
-            format!("the module {}", export.owner)
-        };
-        let message = format!("the module has a `{:#}` of its own, and {whose} exports one", demangle(&name));
-        let finding = Finding::new(Id::ShadowedSymbol, message).symbol(&*name);
-        found.push(finding.place(look.image, section, symbol.value));
+        found.add(Id::ShadowedSymbol, Some(&name), || {
+            let whose = if export.is_in_image() {
+                "the kernel".to_owned()
+            } else {
+                format!("the module {}", export.owner)
+            };
+            let message =
+                format!("the module has a `{}` of its own, and {whose} exports one", readable(&name));
+            let finding = Finding::new(Id::ShadowedSymbol, message).symbol(&*name);
+            finding.place(look.image, section, symbol.value)
+        });
     }
 }
 
@@ -96,31 +99,42 @@ fn stays(name: &str, section: Section) -> bool {
     section.is_loaded() && !is_freed(name) && !name.starts_with(".ref") && (is_code || is_data)
 }
 
-fn mismatches(code: &Code<'_>, found: &mut Vec<Finding>) {
+fn mismatches(code: &Code<'_>, found: &mut Found<'_>) {
     let image = code.image;
-    let names: Vec<String> = (0..image.sections.len()).map(|index| image.section_name(index)).collect();
-    if !names.iter().any(|name| is_freed(name)) {
+    let in_freed = |index: usize| image.sections[index].is_loaded() && is_freed(&image.section_name(index));
+    let freed: Vec<bool> = (0..image.sections.len()).map(in_freed).collect();
+    if !freed.contains(&true) {
         return;
     }
-    for (index, name) in names.iter().enumerate().filter(|(index, name)| stays(name, image.sections[*index]))
-    {
+    for index in 0..image.sections.len() {
+        let name = image.section_name(index);
+        if !stays(&name, image.sections[index]) {
+            continue;
+        }
+        let is_code = image.sections[index].flags & elf::SHF_EXECINSTR.0 != 0;
         for relocation in code.relocations(index) {
-            let Some(Target::Inside { section, offset }) = code.target_in_data(relocation) else { continue };
-            if !is_freed(&names[section]) || !image.sections[section].is_loaded() {
+            let target =
+                if is_code { code.target_in_code(relocation) } else { code.target_in_data(relocation) };
+            let Some(Target::Inside { section, offset }) = target else { continue };
+            if !freed[section] {
                 continue;
             }
-            let to = code.function_at(section, offset).map(|to| code.functions()[to]);
-            let to = to.map_or_else(|| names[section].clone(), |to| code.readable(&to));
             let from = code.function_at(index, relocation.offset).map(|from| code.functions()[from]);
-            let of =
-                from.map_or_else(|| format!("{name}+{:#x}", relocation.offset), |from| code.readable(&from));
-            let message = format!("`{of}` stays, and refers to `{to}` in {}, which is freed", names[section]);
-            let finding = Finding::new(Id::SectionMismatch, message);
-            let finding = match from {
-                Some(from) => finding.symbol(code.name(&from)),
-                None => finding,
-            };
-            found.push(finding.place(image, index, relocation.offset));
+            let symbol = from.map(|from| code.name(&from));
+            found.add(Id::SectionMismatch, symbol.as_deref(), || {
+                let of = from
+                    .map_or_else(|| format!("{name}+{:#x}", relocation.offset), |from| code.readable(&from));
+                let to_name = image.section_name(section);
+                let to = code.function_at(section, offset).map(|to| code.readable(&code.functions()[to]));
+                let to = to.unwrap_or_else(|| to_name.clone());
+                let message = format!("`{of}` stays, and refers to `{to}` in {to_name}, which is freed");
+                let finding = Finding::new(Id::SectionMismatch, message);
+                let finding = match &symbol {
+                    Some(symbol) => finding.symbol(&**symbol),
+                    None => finding,
+                };
+                finding.place(image, index, relocation.offset)
+            });
         }
     }
 }

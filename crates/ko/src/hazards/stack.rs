@@ -12,8 +12,9 @@ use std::collections::{BTreeSet, HashSet};
 use super::rust;
 use crate::check::Look;
 use crate::code::{Code, Function, Step, Target};
-use crate::finding::{Finding, Stack};
+use crate::finding::{Finding, Found, Stack};
 use crate::graph::{Graph, Thing};
+use crate::names::readable;
 use crate::policy::Policy;
 use crate::rules::Id;
 use chain::{Calls, Edge};
@@ -108,7 +109,7 @@ impl Stacks {
         code: &Code<'_>,
         graph: &Graph,
         policy: &Policy,
-        found: &mut Vec<Finding>,
+        found: &mut Found<'_>,
     ) -> Option<Stack> {
         let whole = self.parts(code);
         for (frame, function) in self.frames.iter().zip(code.functions()) {
@@ -189,7 +190,7 @@ impl View<'_, '_> {
         finding.place(self.code.image, function.section, function.start)
     }
 
-    fn frames(&self, look: &Look<'_>, found: &mut Vec<Finding>) {
+    fn frames(&self, look: &Look<'_>, found: &mut Found<'_>) {
         let limit = look.kernel.options.frame_warn.unwrap_or(LARGE_FRAME);
         for (node, frame) in self.calls.frames.iter().enumerate() {
             if *frame > limit {
@@ -201,7 +202,7 @@ impl View<'_, '_> {
         }
     }
 
-    fn circles(&self, paths: &chain::Paths, found: &mut Vec<Finding>) {
+    fn circles(&self, paths: &chain::Paths, found: &mut Found<'_>) {
         for circle in &paths.circles {
             let names = |node: &usize| self.code.name(&self.code.functions()[*node]);
             let entered = circle.iter().filter(|node| paths.is_entered[**node]);
@@ -228,7 +229,7 @@ impl View<'_, '_> {
         look: &Look<'_>,
         paths: &chain::Paths,
         policy: &Policy,
-        found: &mut Vec<Finding>,
+        found: &mut Found<'_>,
     ) -> Option<Stack> {
         let largest =
             (0..self.calls.frames.len()).max_by_key(|node| (self.calls.frames[*node], usize::MAX - node))?;
@@ -277,9 +278,7 @@ impl View<'_, '_> {
             for leaves in &frame.leaves {
                 match leaves.to {
                     None => unknown.insert(format!("a pointer in {}", name())),
-                    Some(Target::Outside(symbol)) => {
-                        unknown.insert(format!("{:#}", rustc_demangle::demangle(&self.code.outside(symbol))))
-                    }
+                    Some(Target::Outside(symbol)) => unknown.insert(readable(&self.code.outside(symbol))),
                     Some(Target::Inside { .. }) => false,
                 };
             }

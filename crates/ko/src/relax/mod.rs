@@ -15,11 +15,11 @@ use std::fmt;
 use object::elf::{self, FileHeader64, SectionFlags};
 use object::read::elf::{FileHeader, Rela, SectionHeader, SectionTable, Sym, SymbolTable};
 use object::{LittleEndian, SymbolIndex};
-use rustc_demangle::demangle;
 
 use crate::ReadError;
 use crate::check::relocation_name;
 use crate::lines::source_lines;
+use crate::names::{LONGEST, readable};
 use instruction::{AT_END, Walk, make_direct};
 
 type Header = FileHeader64<LittleEndian>;
@@ -37,8 +37,10 @@ pub struct Relaxed {
     pub bytes: Vec<u8>,
     /// How many uses of the table were made direct.
     pub rewritten: usize,
-    /// The uses that are left. With any of them a kernel refuses the module.
+    /// The uses that are left, the first of them. With any of them a kernel refuses the module.
     pub kept: Vec<GotUse>,
+    /// How many are left beside those.
+    pub more: usize,
 }
 
 /// A use of the global offset table, or of thread-local storage, that can't be made direct.
@@ -96,8 +98,8 @@ impl fmt::Display for Reason {
 impl fmt::Display for GotUse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { symbol, section, offset, kind, reason, line, .. } = self;
-        let (name, symbol) = (relocation_name(*kind), demangle(symbol));
-        write!(f, "{section}+{offset:#x}: relocation type {kind} ({name}) against `{symbol:#}`: {reason}")?;
+        let (name, symbol) = (relocation_name(*kind), readable(symbol));
+        write!(f, "{section}+{offset:#x}: relocation type {kind} ({name}) against `{symbol}`: {reason}")?;
         line.as_ref().map_or(Ok(()), |line| write!(f, " ({line})"))
     }
 }
@@ -137,10 +139,17 @@ pub fn relax(bytes: &[u8]) -> Result<Relaxed, ReadError> {
     }
     let sections = header.sections(ENDIAN, bytes).map_err(malformed)?;
     let symbols = sections.symbols(ENDIAN, bytes, elf::SHT_SYMTAB).map_err(malformed)?;
-    let object = Object { bytes, sections, symbols };
-    let mut relaxed = Relaxed { bytes: bytes.to_vec(), rewritten: 0, kept: Vec::new() };
-    for section in object.sections.iter() {
-        object.relax_section(section, &mut relaxed).map_err(malformed)?;
+    let starts = starts(&sections, &symbols).map_err(malformed)?;
+    let object = Object { bytes, sections, symbols, starts };
+    let mut relaxed = Relaxed { bytes: bytes.to_vec(), rewritten: 0, kept: Vec::new(), more: 0 };
+    let mut left = bytes.len() as u64;
+    for section in object.sections.iter().filter(|section| section.sh_type(ENDIAN) == elf::SHT_RELA) {
+        // Sections of a sound object don't overlap.
+        let size = section.sh_size(ENDIAN);
+        if size <= left {
+            left -= size;
+            object.relax_section(section, &mut relaxed).map_err(malformed)?;
+        }
     }
     add_lines(bytes, &mut relaxed.kept);
     Ok(relaxed)
@@ -163,7 +172,32 @@ struct Object<'a> {
     bytes: &'a [u8],
     sections: SectionTable<'a, Header>,
     symbols: SymbolTable<'a, Header>,
+    /// By section, where in it an instruction is known to begin: at its start, and at the symbols in it. Sorted.
+    starts: Vec<Vec<u64>>,
 }
+
+fn starts(
+    sections: &SectionTable<'_, Header>,
+    symbols: &SymbolTable<'_, Header>,
+) -> object::read::Result<Vec<Vec<u64>>> {
+    let mut starts = vec![vec![0]; sections.len()];
+    for (number, symbol) in symbols.enumerate() {
+        let is_code = [elf::STT_FUNC, elf::STT_NOTYPE, elf::STT_GNU_IFUNC].contains(&symbol.st_type());
+        if let Some(index) = symbols.symbol_section(ENDIAN, symbol, number)?.filter(|_| is_code)
+            && let Some(starts) = starts.get_mut(index.0)
+        {
+            starts.push(symbol.st_value(ENDIAN));
+        }
+    }
+    for starts in &mut starts {
+        starts.sort_unstable();
+        starts.dedup();
+    }
+    Ok(starts)
+}
+
+/// Uses that are kept beyond these are only counted.
+const MOST_KEPT: usize = 100;
 
 /// A relocation that a kernel does not take.
 struct Use {
@@ -207,11 +241,13 @@ impl<'a> Object<'a> {
 
         let code = section.data(ENDIAN, self.bytes)?;
         let place = section.sh_offset(ENDIAN) as usize;
-        let starts = self.starts(index, code.len() as u64)?;
-        let mut walk = Walk::new(code, &starts);
+        let starts = &self.starts[index.0];
+        let within = starts.partition_point(|start| *start < code.len() as u64);
+        let mut walk = Walk::new(code, &starts[..within]);
         for one in uses {
             match self.relax_use(section.sh_flags(ENDIAN), &one, &mut walk, &mut relaxed.bytes, place) {
                 Ok(()) => relaxed.rewritten += 1,
+                Err(_) if relaxed.kept.len() == MOST_KEPT => relaxed.more += 1,
                 Err(reason) => relaxed.kept.push(GotUse {
                     symbol: self.symbol_name(one.symbol),
                     section: self.section_name(section),
@@ -271,30 +307,18 @@ impl<'a> Object<'a> {
         Ok(())
     }
 
-    /// Where in a section an instruction is known to begin: at its start, and at the symbols in it.
-    fn starts(&self, index: object::SectionIndex, len: u64) -> object::read::Result<Vec<u64>> {
-        let mut starts = vec![0];
-        for (number, symbol) in self.symbols.enumerate() {
-            let is_code = [elf::STT_FUNC, elf::STT_NOTYPE, elf::STT_GNU_IFUNC].contains(&symbol.st_type());
-            let offset = symbol.st_value(ENDIAN);
-            if is_code && offset < len && self.symbols.symbol_section(ENDIAN, symbol, number)? == Some(index)
-            {
-                starts.push(offset);
-            }
-        }
-        starts.sort_unstable();
-        starts.dedup();
-        Ok(starts)
-    }
-
     fn symbol_name(&self, index: SymbolIndex) -> String {
         let name = self.symbols.symbol(index).and_then(|symbol| self.symbols.symbol_name(ENDIAN, symbol));
-        String::from_utf8_lossy(name.unwrap_or(b"?")).into_owned()
+        name_of(name.unwrap_or(b"?"))
     }
 
     fn section_name(&self, section: &elf::SectionHeader64<LittleEndian>) -> String {
-        String::from_utf8_lossy(self.sections.section_name(ENDIAN, section).unwrap_or(b"?")).into_owned()
+        name_of(self.sections.section_name(ENDIAN, section).unwrap_or(b"?"))
     }
+}
+
+fn name_of(text: &[u8]) -> String {
+    String::from_utf8_lossy(&text[..text.len().min(LONGEST)]).into_owned()
 }
 
 /// Whether a relocation of this type wants a global offset table.

@@ -191,8 +191,9 @@ impl Link<'_> {
         if let Some(first) = relaxed.kept.first() {
             let name = self.archive.file_name().unwrap_or_default().display();
             let mut message = format!("{name} is refused: {first}");
-            if relaxed.kept.len() > 1 {
-                message.push_str(&format!("; and {} findings more", relaxed.kept.len() - 1));
+            let more = relaxed.kept.len() - 1 + relaxed.more;
+            if more > 0 {
+                message.push_str(&format!("; and {more} findings more"));
             }
             return Err(Error::new(Kind::Check, message).with_remedy(first.remedy()));
         }

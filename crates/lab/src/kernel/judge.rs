@@ -18,13 +18,18 @@ impl Kernel {
     ///
     /// When `Module.symvers` or the list of its modules is missing or malformed.
     pub fn judge(&self) -> Result<ko::Kernel> {
-        let symvers = std::fs::read_to_string(&self.symvers).map_err(|cause| {
+        let symvers = std::fs::read(&self.symvers).map_err(|cause| {
             Error::lab(format!("read the symbol versions of {}: {}", self.name, self.symvers.display()))
                 .with_source(cause)
                 .with_remedy("install the kernel's headers; in a build tree, `make` writes Module.symvers")
         })?;
-        let exports = ko::Exports::parse(&symvers)
-            .context(|| format!("{} is no list of symbol versions", self.symvers.display()))?;
+        let malformed = |cause: Box<dyn std::error::Error + Send + Sync>| {
+            Error::lab(format!("{} is no list of symbol versions", self.symvers.display()))
+                .with_source(cause)
+                .with_remedy("install the kernel's headers again; in a build tree, `make` writes it")
+        };
+        let symvers = String::from_utf8(symvers).map_err(|cause| malformed(cause.into()))?;
+        let exports = ko::Exports::parse(&symvers).map_err(|cause| malformed(cause.into()))?;
         let modules = self.modules()?;
         let own = modules.files().take(TRIED).find_map(|file| ko::OwnModule::read(&read_module(&file).ok()?));
         let image = File::open(&self.image).context(|| format!("read {}", self.image.display()))?;

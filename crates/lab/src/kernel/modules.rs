@@ -218,7 +218,10 @@ pub fn read_module(path: &Path) -> Result<Vec<u8>> {
     let what = || format!("read the module {}", path.display());
     let file = File::open(path).context(what)?;
     let reader: Box<dyn Read> = match path.extension().and_then(|extension| extension.to_str()) {
-        Some("xz") => Box::new(liblzma::read::XzDecoder::new(file)),
+        Some("xz") => {
+            let stream = liblzma::stream::Stream::new_stream_decoder(LIMIT, 0).context(what)?;
+            Box::new(liblzma::read::XzDecoder::new_stream(file, stream))
+        }
         Some("gz") => Box::new(flate2::read::GzDecoder::new(file)),
         Some("zst") => Box::new(ruzstd::decoding::StreamingDecoder::new(file).context(what)?),
         _ => Box::new(file),
@@ -326,6 +329,59 @@ mod tests {
         insta::assert_snapshot!(error.remedy().unwrap(), @"did you mean virtio_fs?");
         let error = modules.closure(["lost"]).unwrap_err();
         insta::assert_snapshot!(error, @"the kernel debian-6.1 has no module nowhere, which lost needs");
+    }
+
+    /// Why a file with these bytes can't be read.
+    fn unreadable(name: &str, bytes: &[u8]) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        let error = read_module(&path).unwrap_err();
+        assert!(error.to_string().ends_with(name), "{error}");
+        std::error::Error::source(&error).unwrap().to_string()
+    }
+
+    #[test]
+    fn a_packed_module_that_is_cut_off_is_no_module() {
+        let xz = {
+            let mut packer = liblzma::write::XzEncoder::new(Vec::new(), 1);
+            std::io::Write::write_all(&mut packer, &module("a")).unwrap();
+            packer.finish().unwrap()
+        };
+        let zst =
+            ruzstd::encoding::compress_to_vec(&module("a")[..], ruzstd::encoding::CompressionLevel::Fastest);
+        for (name, packed) in [("a.ko.xz", xz), ("a.ko.zst", zst)] {
+            let dir = tempfile::tempdir().unwrap();
+            fs::write(dir.path().join(name), &packed).unwrap();
+            assert_eq!(read_module(&dir.path().join(name)).unwrap(), module("a"));
+            for length in [0, 3, packed.len() / 2, packed.len() - 6] {
+                assert!(!unreadable(name, &packed[..length]).is_empty(), "{name} of {length} bytes");
+            }
+        }
+    }
+
+    /// A frame of zstd (RFC 8878, 3.1.1) of 100 GB of zeros: blocks of 128 KiB that take four bytes each.
+    #[test]
+    fn what_unpacks_to_a_hundred_gigabytes_is_refused() {
+        // The magic number, no checksum or size, a window of 128 KiB; then blocks of one byte and how often it is there.
+        let mut bomb = vec![0x28, 0xb5, 0x2f, 0xfd, 0, 7 << 3];
+        let block = (128 << 10) << 3 | 1 << 1;
+        for _ in 0..100_000_000_000_u64 / (128 << 10) {
+            bomb.extend(&u32::to_le_bytes(block)[..3]);
+            bomb.push(0);
+        }
+        assert_eq!(unreadable("bomb.ko.zst", &bomb), "it is larger than 268435456 bytes");
+    }
+
+    #[test]
+    fn a_dictionary_that_is_larger_than_any_module_is_refused() {
+        use liblzma::stream::{Check, Filters, LzmaOptions, Stream};
+        let mut options = LzmaOptions::new_preset(0).unwrap();
+        options.dict_size(512 << 20);
+        let stream = Stream::new_stream_encoder(Filters::new().lzma2(&options), Check::Crc32).unwrap();
+        let mut packer = liblzma::write::XzEncoder::new_stream(Vec::new(), stream);
+        std::io::Write::write_all(&mut packer, &module("a")).unwrap();
+        assert!(!unreadable("a.ko.xz", &packer.finish().unwrap()).is_empty());
     }
 
     #[test]

@@ -11,6 +11,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::image::{Bytes, THIS_MODULE};
 use crate::kernel::Loader;
+use crate::policy::Policy;
 
 fn run(command: &mut Command) {
     let output = command.output().unwrap();
@@ -44,11 +45,12 @@ fn module(declaration: &str, call: &str, definition: &str) -> Vec<u8> {
 }
 
 fn findings(bytes: &[u8]) -> Vec<Finding> {
-    let mut found = Vec::new();
+    let policy = Policy::default();
+    let mut found = Found::new(&policy);
     if let Ok(image) = Image::parse(Bytes(bytes), Loader::Trusting) {
         check(&image, &mut found);
     }
-    found
+    found.hazards
 }
 
 /// What is said, one line for each finding.
