@@ -49,7 +49,7 @@ pub(crate) fn compare(report: &Report, answer: &Answer) -> Verdict {
 /// Whether `ko` found a harm that the loader doesn't look for before anything that the loader refuses.
 fn is_harm_first(report: &Report) -> bool {
     let harm = |finding: &Finding| finding.errno.is_none() && !is_of_modprobe(finding);
-    report.findings.iter().find(|finding| finding.errno.is_some() || harm(finding)).is_some_and(harm)
+    report.refusals.iter().find(|finding| finding.errno.is_some() || harm(finding)).is_some_and(harm)
 }
 
 /// Whether it is for modprobe to miss.

@@ -94,7 +94,7 @@ fn judge_all(lab: &Lab, kernel: &Kernel, cases: &[Case], all: bool) -> Anything<
     let workers = std::thread::available_parallelism()?.get();
     let work = || -> Result<(), String> {
         while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let report = ko::check(&judge, &case.bytes, &[]);
+            let report = ko::check(&judge, &case.bytes, &ko::Policy::default());
             let answer = oracle.ask(&case.bytes).map_err(|error| format!("{}: {error}", case.what))?;
             let verdict = compare(&report, &answer);
             let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
