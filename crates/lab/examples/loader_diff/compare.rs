@@ -2,6 +2,7 @@
 //! `ko`'s judgement beside the kernel's answer.
 
 use ko::{Finding, Id, Report};
+use lab::console::{Severity, splat};
 
 use crate::machine::{Answer, End};
 
@@ -71,11 +72,13 @@ fn is_said(expected: &str, line: &str) -> bool {
     })
 }
 
-/// Whether it is the loader that oopsed: the innermost function of the trace that is known to load or to run a
-/// module isn't the one that runs its `init`.
+/// Whether it is the loader that oopsed: the innermost function of the oops's trace that is known to load or to
+/// run a module isn't the one that runs its `init`.
 fn in_loader(answer: &Answer) -> bool {
     let outer = ["do_one_initcall", "do_init_module", "load_module"];
-    let frames = answer.words.iter().filter(|line| line.starts_with(' ') && !line.contains(" ? "));
+    let is_oops = |line: &&String| splat(line).is_none_or(|splat| splat.severity != Severity::Oops);
+    let trace = answer.words.iter().skip_while(is_oops);
+    let frames = trace.filter(|line| line.starts_with(' ') && !line.contains(" ? "));
     let mut known = frames.filter_map(|line| outer.iter().find(|name| line.trim().starts_with(*name)));
     known.next() == Some(&"load_module")
 }

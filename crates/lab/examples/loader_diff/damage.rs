@@ -136,7 +136,9 @@ fn relocations(cases: &mut Cases, originals: &Originals) {
     }
     let place = file.place(file.find(".text").unwrap_or(1)).0 + file.read(text[0], 8) as usize;
     for byte in [0, 3, 4] {
-        cases.add(driver, &format!("byte {byte} of what .rela.text[0] fills in is 1"), |f| f.bytes[place + byte] = 1);
+        cases.add(driver, &format!("byte {byte} of what .rela.text[0] fills in is 1"), |f| {
+            f.bytes[place + byte] = 1
+        });
     }
 }
 
@@ -207,7 +209,9 @@ fn versions(cases: &mut Cases, originals: &Originals) {
         let (first, second) = (entries[0], entries[1]);
         cases.add(original, "the first version twice", |f| f.bytes.copy_within(first..first + 64, second));
         cases.add(original, "the second version twice", |f| f.bytes.copy_within(second..second + 64, first));
-        cases.add(original, "a name of versions without an end", |f| f.bytes[first + 8..first + 64].fill(b'a'));
+        cases.add(original, "a name of versions without an end", |f| {
+            f.bytes[first + 8..first + 64].fill(b'a')
+        });
         cases.add(original, "no versions", |f| {
             let at = f.place(f.read(0x3e, 2) as usize).0 + f.field(section, "sh_name") as usize;
             f.bytes[at] = b'x';
@@ -238,13 +242,27 @@ fn information(cases: &mut Cases, originals: &Originals) {
     let driver = &originals.driver;
     change(driver, "empty", &Vec::clear);
     for license in [
-        "GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL", "Proprietary",
-        "GPLv2", "GPL v3", "gpl", "GPL ", " GPL", "MIT", "unspecified",
+        "GPL",
+        "GPL v2",
+        "GPL and additional rights",
+        "Dual BSD/GPL",
+        "Dual MIT/GPL",
+        "Dual MPL/GPL",
+        "Proprietary",
+        "GPLv2",
+        "GPL v3",
+        "gpl",
+        "GPL ",
+        " GPL",
+        "MIT",
+        "unspecified",
     ] {
         for original in [driver, &originals.importing] {
             change(original, &format!("the licence is `{license}`"), &|e| set(e, "license", Some(license)));
         }
-        change(&originals.exporting, &format!("the licence is `{license}`"), &|e| set(e, "license", Some(license)));
+        change(&originals.exporting, &format!("the licence is `{license}`"), &|e| {
+            set(e, "license", Some(license))
+        });
     }
     let magic = driver.1.info().iter().find_map(|e| Some(e.strip_prefix("vermagic=")?.to_owned()));
     let magic = magic.unwrap_or_default();
@@ -274,12 +292,16 @@ fn information(cases: &mut Cases, originals: &Originals) {
     for other in [space[1..].to_owned(), format!("{space}_"), space.to_lowercase()] {
         let what = format!("imports `{other}`");
         change(&originals.importing, &what, &|e| set(e, "import_ns", Some(&other)));
-        change(&originals.importing, &format!("{what} as well"), &|e| e.insert(0, format!("import_ns={other}")));
+        change(&originals.importing, &format!("{what} as well"), &|e| {
+            e.insert(0, format!("import_ns={other}"))
+        });
     }
     let section = driver.1.find(".modinfo").unwrap_or(1);
     let (at, size) = driver.1.place(section);
     for byte in [b'x', b'='] {
-        cases.add(driver, &format!(".modinfo ends with `{}`", char::from(byte)), |f| f.bytes[at + size - 1] = byte);
+        cases.add(driver, &format!(".modinfo ends with `{}`", char::from(byte)), |f| {
+            f.bytes[at + size - 1] = byte
+        });
     }
     for zeros in [0, 1, 7] {
         cases.add(driver, &format!(".modinfo begins with {zeros} zeros, and is at the file's end"), |f| {
@@ -305,11 +327,27 @@ fn sections(cases: &mut Cases, originals: &Originals) {
         (
             &originals.driver,
             &[
-                ".text", ".rela.text", ".init.text", ".rodata", ".modinfo", "__param", ".return_sites", "__versions",
-                ".data..read_mostly", ".gnu.linkonce.this_module", ".bss", ".BTF", ".symtab", ".strtab", ".shstrtab",
+                ".text",
+                ".rela.text",
+                ".init.text",
+                ".rodata",
+                ".modinfo",
+                "__param",
+                ".return_sites",
+                "__versions",
+                ".data..read_mostly",
+                ".gnu.linkonce.this_module",
+                ".bss",
+                ".BTF",
+                ".symtab",
+                ".strtab",
+                ".shstrtab",
             ],
         ),
-        (&originals.exporting, &["__ksymtab", "__kcrctab", "__ksymtab_strings", ".rela__ksymtab", "__mcount_loc"]),
+        (
+            &originals.exporting,
+            &["__ksymtab", "__kcrctab", "__ksymtab_strings", ".rela__ksymtab", "__mcount_loc"],
+        ),
         (&originals.percpu, &[".data..percpu", "__ksymtab_gpl"]),
     ];
     for (original, names) in chosen {
@@ -402,7 +440,9 @@ fn this_module(cases: &mut Cases, originals: &Originals) {
             f.set(section, "sh_size", other as u64);
         });
     }
-    for name in ["", "a", "with space", "with/slash", "printk", "kernel", "module", "virtio_mmio", "vmlinux", "lve"] {
+    for name in
+        ["", "a", "with space", "with/slash", "printk", "kernel", "module", "virtio_mmio", "vmlinux", "lve"]
+    {
         cases.add(original, &format!("struct module names `{name}`"), |f| {
             f.bytes[at + 24..at + 80].fill(0);
             f.bytes[at + 24..at + 24 + name.len()].copy_from_slice(name.as_bytes());

@@ -31,7 +31,7 @@ use lab::kernel::{self, Kernel, read_module};
 use compare::{Verdict, compare};
 use damage::{Case, Originals};
 use elf::File;
-use machine::{Answer, Oracle};
+use machine::{Answer, End, Oracle};
 
 type Anything<T> = Result<T, Box<dyn Error>>;
 
@@ -57,7 +57,12 @@ fn run() -> Anything<bool> {
             for name in kernels {
                 let kernel = kernel::resolve(&lab, name)?;
                 let originals = originals(&lab, &kernel)?;
-                tallies.push(judge_all(&lab, &kernel, &damage::cases(&originals, count.parse()?, seed), false)?);
+                tallies.push(judge_all(
+                    &lab,
+                    &kernel,
+                    &damage::cases(&originals, count.parse()?, seed),
+                    false,
+                )?);
             }
         }
         ["spot", from, count, kernels @ ..] if !kernels.is_empty() => {
@@ -86,17 +91,26 @@ struct Tally {
 
 /// Has the cases judged and loaded, on all processors.
 fn judge_all(lab: &Lab, kernel: &Kernel, cases: &[Case], all: bool) -> Anything<Tally> {
-    let judge = kernel.judge()?;
+    let mut judge = kernel.judge()?;
     let answers = std::env::var_os("LOADER_DIFF_ANSWERS").map(PathBuf::from);
     let oracle = Oracle::new(lab, kernel, answers)?;
-    let tally = Mutex::new(Tally { kernel: kernel.name().to_owned(), cases: cases.len(), ..Tally::default() });
+    judge.loaded = oracle.loaded(kernel)?;
+    let tally =
+        Mutex::new(Tally { kernel: kernel.name().to_owned(), cases: cases.len(), ..Tally::default() });
     let next = AtomicUsize::new(0);
     let workers = std::thread::available_parallelism()?.get();
     let work = || -> Result<(), String> {
         while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
             let report = ko::check(&judge, &case.bytes, &ko::Policy::default());
             let answer = oracle.ask(&case.bytes).map_err(|error| format!("{}: {error}", case.what))?;
-            let verdict = compare(&report, &answer);
+            let mut verdict = compare(&report, &answer);
+            // A module's `init` refuses with an errno as well.
+            if matches!((&verdict, &answer.end), (Verdict::Different(_), End::Refused(_)))
+                && report.errno().is_none()
+                && oracle.starts(&case.bytes)?
+            {
+                verdict = Verdict::BrokenLater(format!("its init failed: {:?}", answer.end));
+            }
             let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
             tally.add(&verdict, &answer);
             if all || !matches!(verdict, Verdict::Accepted | Verdict::Refused) {
@@ -119,9 +133,9 @@ impl Tally {
             Verdict::Refused => self.refused += 1,
             Verdict::Spared => {
                 let end = match answer.end {
-                    machine::End::Loaded => "loaded",
-                    machine::End::Refused(_) => "refused",
-                    machine::End::Broken(_) => "broken",
+                    End::Loaded => "loaded",
+                    End::Refused(_) => "refused",
+                    End::Broken(_) => "broken",
                 };
                 *self.spared.entry(end.to_owned()).or_default() += 1;
             }
@@ -144,7 +158,10 @@ fn tell(kernel: &str, case: &Case, report: &ko::Report, answer: &Answer, verdict
 
 /// Prints the table; true when nothing differs.
 fn print(tallies: &[Tally]) -> bool {
-    println!("\n{:20} cases  agree (refused, accepted)  only ko refuses  broken by what was damaged  disagree", "kernel");
+    println!(
+        "\n{:20} cases  agree (refused, accepted)  only ko refuses  broken by what was damaged  disagree",
+        "kernel"
+    );
     for Tally { kernel, cases, refused, accepted, spared, broken, different } in tallies {
         println!(
             "{kernel:20} {cases:5}  {:5} ({refused:7}, {accepted:8})  {:15}  {broken:26}  {different:8}",
@@ -162,7 +179,8 @@ fn print(tallies: &[Tally]) -> bool {
 /// The modules that are damaged.
 fn originals(lab: &Lab, kernel: &Kernel) -> Anything<Originals> {
     let read = |kernel: &Kernel, name: &str| -> Anything<(String, Vec<u8>)> {
-        let file = kernel.modules()?.path_of(name).ok_or(format!("{} has no module {name}", kernel.name()))?;
+        let file =
+            kernel.modules()?.path_of(name).ok_or(format!("{} has no module {name}", kernel.name()))?;
         Ok((name.to_owned(), read_module(&file)?))
     };
     let plain = |kernel: &Kernel, name: &str| -> Anything<(String, File)> {
@@ -176,7 +194,8 @@ fn originals(lab: &Lab, kernel: &Kernel) -> Anything<Originals> {
         driver: plain(kernel, "tcp_hybla")?,
         importing: plain(kernel, "pcbc")?,
         percpu: plain(kernel, "nf_dup_netdev")?,
-        foreign: plain(&sibling, "tcp_illinois").map(|(name, file)| (format!("{name} of {}", sibling.name()), file))?,
+        foreign: plain(&sibling, "tcp_illinois")
+            .map(|(name, file)| (format!("{name} of {}", sibling.name()), file))?,
         signed: (signed.0, File { bytes: signed.1 }),
     })
 }
