@@ -100,6 +100,7 @@ pub fn check(kernel: &Kernel, bytes: &[u8], policy: &Policy) -> Report {
     look.export_versions(&mut report);
     symbols::check(&look, &mut report);
     relocations::check(&look, &mut report);
+    symbols::first(&look, &mut report);
     tables::check(&look, &mut report);
     tables::duplicate_exports(&look, &mut report);
     look.live_patched(&mut report);

@@ -196,8 +196,8 @@ impl<'a> Image<'a> {
 
     /// `find_sec` and its like compare names without looking whether these are in the file.
     fn check_compared(&self, is_compared: impl Fn(&Section) -> bool) -> Result<(), Box<Finding>> {
-        let compared = (1..self.sections.len()).filter(|index| is_compared(&self.sections[*index]));
-        compared.map(|index| self.check_readable(index)).collect()
+        let mut compared = (1..self.sections.len()).filter(|index| is_compared(&self.sections[*index]));
+        compared.try_for_each(|index| self.check_readable(index))
     }
 
     /// What the loader reads in any case, and what it doesn't look for.

@@ -135,6 +135,18 @@ pub(crate) fn check(look: &Look<'_>, report: &mut Report) {
     }
 }
 
+/// `elf_type` in `kernel/module/kallsyms.c` looks up the section of every symbol; that of the first, which is none,
+/// nobody has looked at before.
+pub(crate) fn first(look: &Look<'_>, report: &mut Report) {
+    let Some(first) = look.image.symbol(0) else { return };
+    let section = usize::from(first.section);
+    let is_reserved = first.section >= elf::SHN_LORESERVE;
+    if section >= look.image.sections.len() && !is_reserved && !first.is_weak() {
+        let message = format!("symbol 0 is in section {section}, which there isn't");
+        report.add(Finding::new(Id::SymbolSection, message));
+    }
+}
+
 /// `resolve_symbol` and what `simplify_symbols` makes of its answer.
 fn undefined(look: &Look<'_>, symbol: Symbol) -> Option<Finding> {
     let name = look.image.symbol_name(symbol);

@@ -561,6 +561,17 @@ fn names_outside_the_file() {
 }
 
 #[test]
+fn the_first_symbol_in_a_section_that_is_not_there() {
+    let mut bytes = module(|_| {});
+    let image = Image::parse(Bytes(&bytes), Loader::Strict).unwrap();
+    let first = image.sections[image.symbols].offset as usize;
+    bytes[first + 6] = 0xff;
+    harmful(&bytes, "symbol-section");
+    bytes[first + 7] = 0xff;
+    assert!(!check(&kernel(), &bytes, &[]).is_refused(), "a reserved index isn't looked up");
+}
+
+#[test]
 fn a_symbols_name_in_the_table_of_sections() {
     let mut bytes = module(|m| _ = m.call("nowhere", 7));
     let image = Image::parse(Bytes(&bytes), Loader::Strict).unwrap();

@@ -7,24 +7,24 @@ use crate::elf::{File, HEADER_FIELDS, SECTION_FIELDS, SECTION_HEADER};
 
 /// A damaged module, and how it was made.
 pub(crate) struct Case {
-    pub what: String,
-    pub bytes: Vec<u8>,
+    pub(crate) what: String,
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// The modules that are damaged, by what is in them.
 pub(crate) struct Originals {
     /// Exports two symbols, and has no `init`: the smallest.
-    pub exporting: (String, File),
+    pub(crate) exporting: (String, File),
     /// Has parameters, and uses symbols for GPL-compatible modules only.
-    pub driver: (String, File),
+    pub(crate) driver: (String, File),
     /// Imports a namespace.
-    pub importing: (String, File),
+    pub(crate) importing: (String, File),
     /// Has per-CPU variables.
-    pub percpu: (String, File),
+    pub(crate) percpu: (String, File),
     /// Was built for another flavour of the kernel.
-    pub foreign: (String, File),
+    pub(crate) foreign: (String, File),
     /// As the first, with its signature.
-    pub signed: (String, File),
+    pub(crate) signed: (String, File),
 }
 
 impl Originals {

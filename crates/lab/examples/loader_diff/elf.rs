@@ -7,7 +7,7 @@ pub(crate) const SECTION_HEADER: usize = 64;
 /// A module's file.
 #[derive(Clone)]
 pub(crate) struct File {
-    pub bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// The fields of a section's header: the name, where it is, how many bytes it has.
@@ -42,89 +42,89 @@ pub(crate) const HEADER_FIELDS: [(&str, usize, usize); 13] = [
 ];
 
 impl File {
-    pub fn read(&self, at: usize, width: usize) -> u64 {
+    pub(crate) fn read(&self, at: usize, width: usize) -> u64 {
         let mut value = [0; 8];
         value[..width].copy_from_slice(&self.bytes[at..at + width]);
         u64::from_le_bytes(value)
     }
 
-    pub fn write(&mut self, at: usize, width: usize, value: u64) {
+    pub(crate) fn write(&mut self, at: usize, width: usize, value: u64) {
         self.bytes[at..at + width].copy_from_slice(&value.to_le_bytes()[..width]);
     }
 
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.bytes.len()
     }
 
     /// How many sections there are.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.read(0x3c, 2) as usize
     }
 
     /// Where a section's header is.
-    pub fn header(&self, section: usize) -> usize {
+    pub(crate) fn header(&self, section: usize) -> usize {
         self.read(0x28, 8) as usize + SECTION_HEADER * section
     }
 
-    pub fn field(&self, section: usize, name: &str) -> u64 {
+    pub(crate) fn field(&self, section: usize, name: &str) -> u64 {
         let (_, at, width) = SECTION_FIELDS[SECTION_FIELDS.iter().position(|f| f.0 == name).unwrap_or(0)];
         self.read(self.header(section) + at, width)
     }
 
-    pub fn set(&mut self, section: usize, name: &str, value: u64) {
+    pub(crate) fn set(&mut self, section: usize, name: &str, value: u64) {
         let (_, at, width) = SECTION_FIELDS[SECTION_FIELDS.iter().position(|f| f.0 == name).unwrap_or(0)];
         let at = self.header(section) + at;
         self.write(at, width, value);
     }
 
     /// Where a section's bytes begin, and how many there are.
-    pub fn place(&self, section: usize) -> (usize, usize) {
+    pub(crate) fn place(&self, section: usize) -> (usize, usize) {
         (self.field(section, "sh_offset") as usize, self.field(section, "sh_size") as usize)
     }
 
-    pub fn name(&self, section: usize) -> &str {
+    pub(crate) fn name(&self, section: usize) -> &str {
         let names = self.place(self.read(0x3e, 2) as usize).0;
         self.text(names + self.field(section, "sh_name") as usize)
     }
 
-    pub fn text(&self, at: usize) -> &str {
+    pub(crate) fn text(&self, at: usize) -> &str {
         let rest = self.bytes.get(at..).unwrap_or_default();
         let text = rest.split(|byte| *byte == 0).next().unwrap_or_default();
         str::from_utf8(text).unwrap_or_default()
     }
 
-    pub fn find(&self, name: &str) -> Option<usize> {
+    pub(crate) fn find(&self, name: &str) -> Option<usize> {
         (1..self.count()).find(|section| self.name(*section) == name)
     }
 
-    pub fn of_type(&self, kind: u64) -> Vec<usize> {
+    pub(crate) fn of_type(&self, kind: u64) -> Vec<usize> {
         (1..self.count()).filter(|section| self.field(*section, "sh_type") == kind).collect()
     }
 
     /// Where each entry of a table is.
-    pub fn entries(&self, section: usize, size: usize) -> Vec<usize> {
+    pub(crate) fn entries(&self, section: usize, size: usize) -> Vec<usize> {
         let (at, length) = self.place(section);
         (0..length / size).map(|index| at + index * size).collect()
     }
 
     /// Where the entries of the symbol table are.
-    pub fn symbols(&self) -> Vec<usize> {
+    pub(crate) fn symbols(&self) -> Vec<usize> {
         self.of_type(2).first().map(|table| self.entries(*table, 24)).unwrap_or_default()
     }
 
-    pub fn symbol_name(&self, at: usize) -> &str {
+    pub(crate) fn symbol_name(&self, at: usize) -> &str {
         let names = self.find(".strtab").map_or(0, |section| self.place(section).0);
         self.text(names + self.read(at, 4) as usize)
     }
 
     /// The sections with relocations of what is loaded.
-    pub fn relocations(&self) -> Vec<usize> {
+    pub(crate) fn relocations(&self) -> Vec<usize> {
         let tables = self.of_type(4).into_iter();
         tables.filter(|s| self.field(self.field(*s, "sh_info") as usize, "sh_flags") & 2 != 0).collect()
     }
 
     /// The entries of `.modinfo`.
-    pub fn info(&self) -> Vec<String> {
+    pub(crate) fn info(&self) -> Vec<String> {
         let Some((at, size)) = self.find(".modinfo").map(|section| self.place(section)) else {
             return Vec::new();
         };
@@ -133,7 +133,7 @@ impl File {
     }
 
     /// Gives a section other bytes, at the file's end.
-    pub fn replace(&mut self, section: usize, content: &[u8]) {
+    pub(crate) fn replace(&mut self, section: usize, content: &[u8]) {
         self.bytes.resize(self.len().next_multiple_of(16), 0);
         let at = self.len() as u64;
         self.bytes.extend(content);
@@ -143,7 +143,7 @@ impl File {
     }
 
     /// Gives it another `.modinfo`.
-    pub fn set_info(&mut self, entries: &[String]) {
+    pub(crate) fn set_info(&mut self, entries: &[String]) {
         let content: String = entries.iter().map(|entry| format!("{entry}\0")).collect();
         if let Some(section) = self.find(".modinfo") {
             self.replace(section, content.as_bytes());

@@ -31,9 +31,9 @@ const PATH: &str = "/vexlab/payload/copy.ko";
 /// What came of loading a file.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Answer {
-    pub end: End,
+    pub(crate) end: End,
     /// What the kernel printed meanwhile.
-    pub words: Vec<String>,
+    pub(crate) words: Vec<String>,
 }
 
 /// How loading a file ended.
@@ -56,7 +56,11 @@ pub(crate) struct Oracle<'a> {
 
 impl<'a> Oracle<'a> {
     /// `answers` is a file of answers that were given before: what a kernel says to a file doesn't change.
-    pub fn new(lab: &'a Lab, kernel: &Kernel, answers: Option<PathBuf>) -> Result<Self, Box<dyn Error>> {
+    pub(crate) fn new(
+        lab: &'a Lab,
+        kernel: &Kernel,
+        answers: Option<PathBuf>,
+    ) -> Result<Self, Box<dyn Error>> {
         let mut machine = lab::run::describe_for_trial(lab, kernel)?;
         machine.accelerator = Accelerator::Tcg;
         Ok(Self { lab, machine, release: kernel.release().to_owned(), known: Known::read(answers)? })
@@ -67,7 +71,7 @@ impl<'a> Oracle<'a> {
     /// # Errors
     ///
     /// When no machine boots.
-    pub fn ask(&self, module: &[u8]) -> Result<Answer, String> {
+    pub(crate) fn ask(&self, module: &[u8]) -> Result<Answer, String> {
         let key = format!("{} {:x}", self.release, Sha256::digest(module));
         if let Some(answer) = self.known.get(&key) {
             return Ok(answer);
