@@ -375,7 +375,7 @@ impl<'a> Image<'a> {
     fn check_first(&self, table: u64) -> Result<(), Box<Finding>> {
         let first = self.bytes.section(table);
         if first.kind != elf::SHT_NULL.0 || first.size != 0 || first.address != 0 {
-            let kind = first.kind;
+            let kind = first.kind.cast_signed();
             return Err(refusal(
                 Id::SectionHeaders,
                 table,

@@ -268,6 +268,10 @@ fn section_tables() {
         );
         let table = u64::from_le_bytes(*good[0x28..].first_chunk().unwrap()) as usize;
         refuse(table + 16, 1, "ELF Spec violation: section 0 type(0)!=SH_NULL or non-zero len or addr");
+        let mut bytes = good.clone();
+        bytes[table + 4..table + 8].fill(0xff);
+        let words = "ELF Spec violation: section 0 type(-1)!=SH_NULL or non-zero len or addr";
+        refused(&kernel, &bytes, "section-headers", Errno::Enoexec, words);
         refused(
             &kernel,
             &good[..good.len() - 1],
