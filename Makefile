@@ -2,6 +2,8 @@
 
 CARGO ?= cargo
 VEXLAB = target/release/vexlab
+# The kernels whose loaders `make loader-diff` asks.
+LOADERS = debian-6.1-cloud debian-6.12-cloud
 
 .PHONY: demo test lint fuzz bench loader-diff docs build prerequisites clean
 
@@ -32,10 +34,11 @@ bench: build
 	mv target/performance.md docs/performance.md
 	cat docs/performance.md
 
-## loader-diff: what `vexlab check` says beside what the kernel's loader does, on changed modules
+## loader-diff: what `vexlab check` says beside what kernels' loaders do: damaged modules, and modules of another kernel
 loader-diff: build
-	$(VEXLAB) kernel add debian-6.1-cloud
-	$(CARGO) run --release --locked -p lab --example loader_diff -- debian-6.1-cloud crc7 500
+	for kernel in $(LOADERS) debian-6.1 debian-6.12; do $(VEXLAB) kernel add $$kernel || exit; done
+	$(CARGO) run --release --locked -p lab --example loader_diff -- damaged 1000 $(LOADERS)
+	$(CARGO) run --release --locked -p lab --example loader_diff -- spot debian-6.1 50 debian-6.12 debian-6.12-cloud
 
 ## docs: the pages that are made from the program
 docs: build

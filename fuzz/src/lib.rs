@@ -76,6 +76,7 @@ static KERNELS: LazyLock<Vec<Kernel>> = LazyLock::new(|| {
         builtin: ["virtio".to_owned()].into(),
         in_sysfs: ["printk".to_owned()].into(),
         modules: ["fuse".to_owned()].into(),
+        loaded: ["virtio_mmio".to_owned()].into(),
     };
     vec![kernel("6.1.0", Some("y")), kernel("6.12.1", Some("y")), kernel("6.13.0", None)]
 });

@@ -8,6 +8,7 @@ use crate::finding::{Errno, Finding, Report};
 use crate::hazards;
 use crate::image::{Bytes, Image, THIS_MODULE};
 use crate::kernel::{Kernel, Loader};
+use crate::layout;
 use crate::lines;
 use crate::names::{lossy, readable};
 use crate::policy::Policy;
@@ -15,6 +16,7 @@ use crate::relocations;
 pub(crate) use crate::relocations::relocation_name;
 use crate::rules::Id;
 use crate::symbols;
+use crate::tables;
 
 /// The licences that may use what is exported to GPL-compatible modules only.
 ///
@@ -80,20 +82,35 @@ pub fn check(kernel: &Kernel, bytes: &[u8], policy: &Policy) -> Report {
         license,
         imports: image.modinfo("import_ns").collect(),
         gpl: GPL_COMPATIBLE.contains(&license) && !DISTRUSTED.contains(&name.as_str()),
-        versions: (image.versions != 0).then(|| versions(image.data(image.versions))),
+        versions: (image.versions != 0).then(|| versions(image.raw(image.versions))),
         name,
     };
     report.name.clone_from(&look.name);
     look.this_module_size(&mut report);
+    layout::unchecked_tables(&look, &mut report);
     look.module_layout(&mut report);
     look.vermagic(&mut report);
     look.livepatch(&mut report);
+    if kernel.loader() != Loader::Trusting {
+        look.already_loaded(&mut report);
+    }
     look.writable_code(&mut report);
+    layout::this_module(&look, &mut report);
+    layout::check(&look, &mut report);
+    if kernel.loader() == Loader::Trusting {
+        look.already_loaded(&mut report);
+    }
+    layout::percpu(&look, &mut report);
+    layout::section_names(&look, &mut report);
     look.export_versions(&mut report);
     symbols::check(&look, &mut report);
     relocations::check(&look, &mut report);
-    symbols::duplicate_exports(&look, &mut report);
+    symbols::first(&look, &mut report);
+    tables::check(&look, &mut report);
+    tables::duplicate_exports(&look, &mut report);
+    look.live_patched(&mut report);
     look.already_built_in(&mut report);
+    layout::section_files(&look, &mut report);
     look.dependencies(&mut report);
     symbols::missing_functions(&look, &policy.functions, &mut report);
     let (found, measures) = hazards::find(&look, policy);
@@ -103,11 +120,16 @@ pub fn check(kernel: &Kernel, bytes: &[u8], policy: &Policy) -> Report {
     report
 }
 
-/// `module_sig_check`: gives what the loader goes on with, the module without its signature. The signature
+/// `kernel_read_file`, which takes no empty file, and `module_sig_check`: gives what the loader goes on with, the module without its signature. The signature
 /// itself is not verified: of that, only the kernel knows the keys.
 fn signature<'a>(kernel: &Kernel, bytes: &'a [u8]) -> Result<&'a [u8], (Box<Finding>, &'a [u8])> {
     const MARKER: &[u8] = b"~Module signature appended~\n";
     const TRAILER: usize = 12;
+    if bytes.is_empty() {
+        let message = "the file is empty";
+        let finding = Finding::new(Id::ElfHeader, message).kernel(Errno::Einval, "");
+        return Err((Box::new(finding), bytes));
+    }
     let refuse = |message: &str, errno, words: &str, rest| {
         Err((Box::new(Finding::new(Id::Signature, message).kernel(errno, words)), rest))
     };
@@ -138,6 +160,10 @@ fn signature<'a>(kernel: &Kernel, bytes: &'a [u8]) -> Result<&'a [u8], (Box<Find
         let words = "module: PKCS#7 signature info has unexpected non-zero params";
         return refuse("the signature's header is malformed", Errno::Ebadmsg, words, signed);
     }
+    // PKCS #7 is an ASN.1 SEQUENCE. What is in it isn't looked at.
+    if length == 0 || signed[at - length] != 0x30 {
+        return refuse("the signature is none", Errno::Ebadmsg, "", signed);
+    }
     Ok(&signed[..at - length])
 }
 
@@ -147,8 +173,10 @@ fn versions(data: &[u8]) -> HashMap<&[u8], u64> {
     for entry in data.chunks_exact(64) {
         let (crc, name) = entry.split_at(8);
         let crc = crc.try_into().map(u64::from_le_bytes).unwrap_or_default();
-        let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
-        versions.entry(name).or_insert(crc);
+        // One without an end goes on in the next entry, and is no symbol's.
+        if let Some(end) = name.iter().position(|byte| *byte == 0) {
+            versions.entry(&name[..end]).or_insert(crc);
+        }
     }
     versions
 }
@@ -276,6 +304,14 @@ impl Look<'_> {
         }
     }
 
+    /// `add_unformed_module` (6.12 looks earlier as well: `early_mod_check`).
+    fn already_loaded(&self, report: &mut Report) {
+        if self.kernel.loaded.contains(&self.name) {
+            let message = format!("a module of the name `{}` is loaded already", self.name);
+            report.add(Finding::new(Id::AlreadyLoaded, message).kernel(Errno::Eexist, ""));
+        }
+    }
+
     /// `module_enforce_rwx_sections`.
     fn writable_code(&self, report: &mut Report) {
         const WRITE_AND_EXECUTE: u64 = 0x1 | 0x4;
@@ -306,6 +342,15 @@ impl Look<'_> {
                 let finding = Finding::new(Id::ExportVersions, "what the module exports has no versions");
                 report.add(finding.in_section(table).kernel(Errno::Enoexec, ""));
             }
+        }
+    }
+
+    /// `klp_module_coming`: for live patches, `vmlinux` is the kernel's image.
+    fn live_patched(&self, report: &mut Report) {
+        if self.kernel.options.livepatch && self.name == "vmlinux" {
+            let words = "livepatch: vmlinux.ko: invalid module name";
+            let finding = Finding::new(Id::AlreadyBuiltIn, "`vmlinux` is the name of the kernel's image");
+            report.add(finding.kernel(Errno::Einval, words));
         }
     }
 

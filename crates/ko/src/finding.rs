@@ -15,6 +15,10 @@ pub enum Errno {
     Enoent = 2,
     /// Exec format error.
     Enoexec = 8,
+    /// Out of memory.
+    Enomem = 12,
+    /// File exists.
+    Eexist = 17,
     /// Invalid argument.
     Einval = 22,
     /// Bad message.
@@ -29,6 +33,8 @@ impl Errno {
         match self {
             Self::Enoent => "ENOENT",
             Self::Enoexec => "ENOEXEC",
+            Self::Enomem => "ENOMEM",
+            Self::Eexist => "EEXIST",
             Self::Einval => "EINVAL",
             Self::Ebadmsg => "EBADMSG",
             Self::Ekeyrejected => "EKEYREJECTED",

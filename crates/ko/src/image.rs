@@ -4,6 +4,8 @@
 //!
 //! The `object` crate isn't used here: it refuses other things, in another order, than the kernel does.
 
+use std::ops::Range;
+
 use object::elf;
 
 use crate::finding::{Errno, Finding};
@@ -16,9 +18,9 @@ const HEADER: u64 = 64;
 /// The size of `Elf64_Shdr`.
 const SECTION_HEADER: u64 = 64;
 /// Where the name is in `struct module`: after the state and the list.
-const NAME_IN_MODULE: u64 = 24;
+pub(crate) const NAME_IN_MODULE: u64 = 24;
 /// `MODULE_NAME_LEN`.
-const NAME_LENGTH: usize = 56;
+pub(crate) const NAME_LENGTH: u64 = 56;
 
 /// The name of the section with `struct module`.
 pub(crate) const THIS_MODULE: &str = ".gnu.linkonce.this_module";
@@ -34,6 +36,7 @@ pub(crate) struct Section {
     pub(crate) size: u64,
     pub(crate) link: u32,
     pub(crate) info: u32,
+    pub(crate) alignment: u64,
 }
 
 impl Section {
@@ -47,6 +50,8 @@ impl Section {
 #[derive(Debug)]
 pub(crate) struct Image<'a> {
     pub(crate) bytes: Bytes<'a>,
+    /// Where the file's last zero is.
+    last_zero: Option<u64>,
     pub(crate) sections: Vec<Section>,
     /// The section with the sections' names.
     names: Section,
@@ -116,6 +121,7 @@ impl<'a> Bytes<'a> {
             size: self.u64(offset.saturating_add(32)),
             link: self.u32(offset.saturating_add(40)),
             info: self.u32(offset.saturating_add(44)),
+            alignment: self.u64(offset.saturating_add(48)),
         }
     }
 }
@@ -135,8 +141,10 @@ impl<'a> Image<'a> {
         let sections =
             (0..u64::from(count)).map(|index| bytes.section(table + index * SECTION_HEADER)).collect();
         let names = Section::default();
+        let last_zero = bytes.0.iter().rposition(|byte| *byte == 0).map(|at| at as u64);
         let mut image = Self {
             bytes,
+            last_zero,
             sections,
             names,
             info: 0,
@@ -151,13 +159,15 @@ impl<'a> Image<'a> {
             Loader::Counting => image.check_counting(table)?,
             Loader::Strict => image.check_strict(table)?,
         }
+        image.check_compared(Section::is_loaded)?;
         image.versions = image.find_loaded("__versions");
         image.percpu = image.find_loaded(".data..percpu");
         Ok(image)
     }
 
-    /// What both forms of `elf_validity_check` begin with.
-    fn check_sections(&mut self, table: u64) -> Result<(), Box<Finding>> {
+    /// What both forms of `elf_validity_check` begin with. The later one compares each section's name before
+    /// it looks where that is.
+    fn check_sections(&mut self, table: u64, compares: bool) -> Result<(), Box<Finding>> {
         self.check_names_index()?;
         if !self.is_within(&self.names) {
             let kind = self.names.kind;
@@ -179,6 +189,9 @@ impl<'a> Image<'a> {
                 self.check_link(index)?;
             }
             self.check_bounds(index)?;
+            if compares {
+                self.check_readable(index)?;
+            }
             if section.is_loaded() {
                 self.check_name(index)?;
             }
@@ -186,8 +199,34 @@ impl<'a> Image<'a> {
         Ok(())
     }
 
+    /// `find_sec` and its like compare names without looking whether these are in the file.
+    fn check_compared(&self, is_compared: impl Fn(&Section) -> bool) -> Result<(), Box<Finding>> {
+        let mut compared = (1..self.sections.len()).filter(|index| is_compared(&self.sections[*index]));
+        compared.try_for_each(|index| self.check_readable(index))
+    }
+
+    /// What the loader reads in any case, and what it doesn't look for.
+    fn check_readable(&self, index: usize) -> Result<(), Box<Finding>> {
+        self.unreadable_name(index).map_or(Ok(()), |finding| Err(Box::new(finding)))
+    }
+
+    /// Whether the text at `offset` ends within the file. Of one that doesn't, the loader reads what lies behind
+    /// its copy of the file.
+    pub(crate) fn is_terminated(&self, offset: u64) -> bool {
+        self.last_zero.is_some_and(|last| offset <= last)
+    }
+
+    /// A section's name that the loader would read from beyond the file.
+    pub(crate) fn unreadable_name(&self, index: usize) -> Option<Finding> {
+        let name = self.sections[index].name;
+        let message = format!("the name of section {index} is at {name}, outside the file");
+        let is_there = self.is_terminated(self.names.offset.saturating_add(u64::from(name)));
+        (!is_there).then(|| Finding::new(Id::SectionNames, message).offset(self.names.offset))
+    }
+
     fn check_trusting(&mut self, table: u64) -> Result<(), Box<Finding>> {
-        self.check_sections(table)?;
+        self.check_sections(table, false)?;
+        self.check_compared(Section::is_loaded)?;
         self.info = self.find_loaded(".modinfo");
         self.symbols =
             self.sections.iter().skip(1).position(|s| s.kind == elf::SHT_SYMTAB.0).map_or(0, |at| at + 1);
@@ -205,11 +244,13 @@ impl<'a> Image<'a> {
     }
 
     fn check_counting(&mut self, table: u64) -> Result<(), Box<Finding>> {
-        self.check_sections(table)?;
-        self.info = self.only_info(table)?;
+        self.check_sections(table, true)?;
+        let holds = |section: &Section| ![elf::SHT_NULL.0, elf::SHT_NOBITS.0].contains(&section.kind);
+        self.info = self.only_info(table, holds)?;
         self.only_symbols()?;
         self.strings = self.sections[self.symbols].link as usize;
-        self.check_this_module(table)
+        let found = self.find_any(THIS_MODULE, holds);
+        self.check_this_module(table, found, "Only one .gnu.linkonce.this_module section must exist.")
     }
 
     fn check_strict(&mut self, table: u64) -> Result<(), Box<Finding>> {
@@ -235,8 +276,11 @@ impl<'a> Image<'a> {
                 self.check_name(index)?;
             }
         }
-        self.info = self.only_info(table)?;
-        self.check_this_module(table)?;
+        self.check_compared(|_| true)?;
+        self.info = self.only_info(table, |_| true)?;
+        let found = self.find_any(THIS_MODULE, |_| true);
+        let words = "Exactly one .gnu.linkonce.this_module section must exist.";
+        self.check_this_module(table, found, words)?;
         self.only_symbols()?;
         let symbols = self.symbols;
         self.check_link(symbols)?;
@@ -253,8 +297,8 @@ impl<'a> Image<'a> {
         Ok(())
     }
 
-    fn only_info(&self, table: u64) -> Result<usize, Box<Finding>> {
-        match self.find_any(".modinfo") {
+    fn only_info(&self, table: u64, counts: impl Fn(&Section) -> bool) -> Result<usize, Box<Finding>> {
+        match self.find_any(".modinfo", counts) {
             (_, 2..) => {
                 let words = "Only one .modinfo section must exist.";
                 Err(refusal(Id::ThisModuleMissing, table, "there are several .modinfo sections", words))
@@ -273,17 +317,21 @@ impl<'a> Image<'a> {
         Ok(())
     }
 
-    /// `elf_validity_cache_index_mod`, but for the size, which is for [`crate::check`] to compare.
-    fn check_this_module(&mut self, table: u64) -> Result<(), Box<Finding>> {
+    /// `elf_validity_cache_index_mod`, but for the size, which is for [`crate::check`] to compare. `found` is one
+    /// such section and how many there are.
+    fn check_this_module(
+        &mut self,
+        table: u64,
+        (index, count): (usize, usize),
+        only: &str,
+    ) -> Result<(), Box<Finding>> {
         let name = self.said_name();
         let refuse = |message: &str, words: &str| {
             let words = format!("module {name}: {words}");
             Err(refusal(Id::ThisModuleMissing, table, format!("{THIS_MODULE} {message}"), words))
         };
-        let (index, count) = self.find_any(THIS_MODULE);
         if count != 1 {
-            let words = "Exactly one .gnu.linkonce.this_module section must exist.";
-            return refuse(&format!("is there {count} times, not once"), words);
+            return refuse(&format!("is there {count} times, not once"), only);
         }
         let section = self.sections[index];
         if section.kind == elf::SHT_NOBITS.0 {
@@ -338,7 +386,7 @@ impl<'a> Image<'a> {
     fn check_first(&self, table: u64) -> Result<(), Box<Finding>> {
         let first = self.bytes.section(table);
         if first.kind != elf::SHT_NULL.0 || first.size != 0 || first.address != 0 {
-            let kind = first.kind;
+            let kind = first.kind.cast_signed();
             return Err(refusal(
                 Id::SectionHeaders,
                 table,
@@ -400,8 +448,14 @@ impl<'a> Image<'a> {
     }
 
     /// `validate_section_offset`.
-    fn is_within(&self, section: &Section) -> bool {
+    pub(crate) fn is_within(&self, section: &Section) -> bool {
         section.offset.checked_add(section.size).is_some_and(|end| end <= self.bytes.len())
+    }
+
+    /// Where the table of sections is in the file.
+    pub(crate) fn table(&self) -> Range<u64> {
+        let start = self.bytes.u64(0x28);
+        start..start.saturating_add(SECTION_HEADER * self.sections.len() as u64)
     }
 
     fn no_symbols(&self, message: &str) -> Box<Finding> {
@@ -416,9 +470,9 @@ impl<'a> Image<'a> {
         at.map_or(0, |at| at + 1)
     }
 
-    /// `find_any_unique_sec`: a section of a name, and how many there are.
-    fn find_any(&self, name: &str) -> (usize, usize) {
-        let sections = self.sections.iter().enumerate().skip(1);
+    /// `find_any_unique_sec`: a section of a name, and how many there are of those that count.
+    fn find_any(&self, name: &str, counts: impl Fn(&Section) -> bool) -> (usize, usize) {
+        let sections = self.sections.iter().enumerate().skip(1).filter(|(_, section)| counts(section));
         let found = sections.filter(|(_, section)| self.is_named(section, name));
         found.fold((0, 0), |(_, count), (index, _)| (index, count + 1))
     }
@@ -441,11 +495,15 @@ impl<'a> Image<'a> {
     /// What a section holds; nothing for one without bytes in the file.
     pub(crate) fn data(&self, index: usize) -> &'a [u8] {
         match self.sections.get(index) {
-            Some(section) if section.kind != elf::SHT_NOBITS.0 => {
-                self.bytes.part(section.offset, section.size)
-            }
+            Some(section) if section.kind != elf::SHT_NOBITS.0 => self.raw(index),
             _ => &[],
         }
+    }
+
+    /// The file's bytes where a section's header says they are. For tables that it reads by itself, the loader
+    /// takes them to be there whatever the section's type is.
+    pub(crate) fn raw(&self, index: usize) -> &'a [u8] {
+        self.sections.get(index).map_or(&[], |section| self.bytes.part(section.offset, section.size))
     }
 
     /// The index of `.modinfo`; 0 for none.
@@ -453,31 +511,55 @@ impl<'a> Image<'a> {
         self.info
     }
 
-    /// The values of a tag of `.modinfo` (`get_modinfo` and `get_next_modinfo`).
+    /// The values of a tag of `.modinfo` (`get_modinfo` and `get_next_modinfo`): without that section, of what
+    /// section 0 would hold.
     pub(crate) fn modinfo<'i>(&'i self, tag: &'i str) -> impl Iterator<Item = &'a [u8]> + 'i {
-        let info = if self.info == 0 { &[][..] } else { self.data(self.info) };
-        let entries = info.split(|byte| *byte == 0);
+        let section = self.sections.get(self.info).copied().unwrap_or_default();
+        let mut next = Some((section.offset, section.size));
+        let entries = std::iter::from_fn(move || {
+            let (at, left) = next?;
+            next = self.next_string(at, left);
+            Some(self.bytes.text(at))
+        });
         entries.filter_map(move |entry| entry.strip_prefix(tag.as_bytes())?.strip_prefix(b"="))
+    }
+
+    /// `next_string`: where the text after the one at `at` begins, and how many bytes are left then. A text at the
+    /// section's very end is passed over.
+    fn next_string(&self, mut at: u64, mut left: u64) -> Option<(u64, u64)> {
+        for is_skipped in [|byte| byte != 0, |byte| byte == 0] {
+            while is_skipped(self.bytes.array::<1>(at)[0]) {
+                if left <= 1 || at >= self.bytes.len() {
+                    return None;
+                }
+                at += 1;
+                left -= 1;
+            }
+        }
+        Some((at, left))
     }
 
     /// The name that the loader's messages begin with before the module is laid out: `info->name`.
     pub(crate) fn info_name(&self) -> String {
-        let name = self.modinfo("name").next();
-        name.map_or_else(|| self.name(), |name| lossy(name).into_owned())
+        self.early_name().unwrap_or_else(|| self.name())
+    }
+
+    /// The name that `.modinfo` says.
+    fn early_name(&self) -> Option<String> {
+        let name = (self.info != 0).then(|| self.modinfo("name").next())??;
+        Some(lossy(name).into_owned())
     }
 
     /// The name in `struct module`, by which the kernel knows it.
     pub(crate) fn name(&self) -> String {
-        let data = self.data(self.this_module);
-        let field = data.get(NAME_IN_MODULE as usize..).unwrap_or_default();
-        let name = field[..field.len().min(NAME_LENGTH)].split(|byte| *byte == 0).next();
-        String::from_utf8_lossy(name.unwrap_or_default()).into_owned()
+        let module = self.sections.get(self.this_module).map_or(0, |section| section.offset);
+        let name = self.bytes.text(module.saturating_add(NAME_IN_MODULE));
+        String::from_utf8_lossy(name).into_owned()
     }
 
     /// The name in messages that come before `struct module` is found.
     fn said_name(&self) -> String {
-        let name = self.modinfo("name").next();
-        name.map_or("(missing .modinfo section or name field)".into(), |name| lossy(name).into_owned())
+        self.early_name().unwrap_or_else(|| "(missing .modinfo section or name field)".into())
     }
 }
 

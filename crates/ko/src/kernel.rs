@@ -31,6 +31,8 @@ pub struct Kernel {
     pub in_sysfs: BTreeSet<String>,
     /// The modules that it ships as files.
     pub modules: BTreeSet<String>,
+    /// The modules that are loaded before the one that is judged, and have nothing to do with it.
+    pub loaded: BTreeSet<String>,
 }
 
 /// The options of a kernel's configuration that its module loader acts on, and those that decide what is a hazard.

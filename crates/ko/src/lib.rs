@@ -17,6 +17,8 @@ mod hazards;
 /// A module's file as the loader sees it.
 mod image;
 mod kernel;
+/// Where the loader puts a module's sections.
+mod layout;
 mod lines;
 mod names;
 mod policy;
@@ -24,6 +26,8 @@ mod relax;
 mod relocations;
 mod rules;
 mod symbols;
+/// The tables in a module that the loader follows.
+mod tables;
 
 pub use archive::{exports, undefined};
 pub use check::check;

@@ -2,6 +2,8 @@
 //! A module's relocations: `apply_relocations` in `kernel/module/main.c` and `__write_relocate_add`
 //! (6.1: `__apply_relocate_add`) in `arch/x86/kernel/module.c`.
 
+use std::collections::HashMap;
+
 use object::elf;
 
 use crate::check::Look;
@@ -55,9 +57,18 @@ impl Relocation {
 pub(crate) fn check(look: &Look<'_>, report: &mut Report) {
     let image = look.image;
     let mut left = image.bytes.len();
+    let mut written = Written::default();
     for (index, section) in image.sections.iter().enumerate().skip(1) {
         let target = section.info as usize;
-        if target >= image.sections.len() || !stays_loaded(look, target) || section.flags & LIVEPATCH != 0 {
+        if target >= image.sections.len() || !look.is_laid_out(target) {
+            continue;
+        }
+        if section.flags & LIVEPATCH != 0 {
+            if look.kernel.options.livepatch
+                && let Some(finding) = live_patch(look, index)
+            {
+                report.add(finding);
+            }
             continue;
         }
         if section.kind == elf::SHT_REL.0 {
@@ -73,20 +84,75 @@ pub(crate) fn check(look: &Look<'_>, report: &mut Report) {
         left -= section.size;
         let place = Place { look, index: target, section: image.sections[target] };
         for entry in image.data(index).chunks_exact(RELOCATION) {
-            if let Some(finding) = Relocation::read(entry).and_then(|relocation| place.judge(&relocation)) {
+            let relocation = Relocation::read(entry);
+            if let Some(finding) = relocation.and_then(|relocation| place.judge(&relocation, &mut written)) {
                 report.add(finding);
             }
         }
     }
 }
 
-/// Whether a section is still marked as loaded when relocations are applied: `rewrite_section_headers` and
-/// `layout_and_allocate` take the mark off three.
-fn stays_loaded(look: &Look<'_>, index: usize) -> bool {
-    let image = look.image;
-    let passed_over = [image.versions, image.percpu, image.find_info()];
-    image.sections[index].is_loaded() && (index == 0 || !passed_over.contains(&index))
+/// `klp_apply_section_relocs`: what a live patch's relocations are for is in the section's name. Those for a
+/// module are applied when that is loaded.
+fn live_patch(look: &Look<'_>, index: usize) -> Option<Finding> {
+    let name = look.image.section_name(index);
+    let object = name.strip_prefix(".klp.rela.").map(|rest| rest.split('.').next().unwrap_or_default());
+    let finding = |message| Finding::new(Id::Livepatch, message).in_section(&*name);
+    match object {
+        None | Some("") => {
+            let words = format!("section {name} has an incorrectly formatted name");
+            let message = "the section's name doesn't say what its relocations patch";
+            Some(finding(message).kernel(Errno::Einval, words))
+        }
+        Some("vmlinux") => Some(finding("relocations that patch the kernel's image are not looked at")),
+        Some(_) => None,
+    }
 }
+
+/// Which bytes relocations have filled in, by section and group of eight.
+#[derive(Default)]
+struct Written(HashMap<(usize, u64), u8>);
+
+/// What a relocation finds at its place of those before it.
+enum Before {
+    Nothing,
+    /// All of what one wrote, and perhaps more.
+    Whole,
+    Part,
+}
+
+impl Written {
+    /// Notes that bytes are filled in.
+    fn add(&mut self, section: usize, offset: u64, width: u64) -> Before {
+        let mut taken = 0;
+        for at in (0..width).map(|byte| offset.wrapping_add(byte)) {
+            let bits = self.0.entry((section, at / 8)).or_default();
+            taken += u64::from(*bits >> (at % 8) & 1);
+            *bits |= 1 << (at % 8);
+        }
+        match taken {
+            0 => Before::Nothing,
+            // An address or a distance is hardly ever 0 in as many bytes.
+            taken if taken == width || taken >= 4 => Before::Whole,
+            _ => Before::Part,
+        }
+    }
+}
+
+/// What is known of a relocation's value.
+enum Fits {
+    Yes,
+    No,
+    Unknown,
+}
+
+/// Where in the address space, as a signed number: the kernel's image, its modules, and memory of `vmalloc`, such
+/// as the loader's copy of the file.
+const IMAGE: [i128; 2] = [-0x8000_0000, -0x4000_0001];
+const MODULES: [i128; 2] = [-0x4000_0000, -0x0100_0001];
+const COPY: [i128; 2] = [-0x8000_0000_0000, -0x80_0000_0000];
+/// Per-CPU variables, before a processor's own distance is added.
+const PERCPU: [i128; 2] = [0, 0x4_0000];
 
 /// A section that relocations are applied to.
 struct Place<'a> {
@@ -97,7 +163,7 @@ struct Place<'a> {
 
 impl Place<'_> {
     /// One turn of the loop in `__write_relocate_add`.
-    fn judge(&self, relocation: &Relocation) -> Option<Finding> {
+    fn judge(&self, relocation: &Relocation, written: &mut Written) -> Option<Finding> {
         let Relocation { offset, kind, .. } = *relocation;
         let find = |id, message: String| {
             let finding = Finding::new(id, message).place(self.look.image, self.index, offset);
@@ -108,30 +174,44 @@ impl Place<'_> {
         };
         let against =
             || format!("`{}`", readable(&self.target(relocation).unwrap_or_else(|| "?".to_owned())));
+        let out_of_range = |message| Some(find(Id::RelocationOutOfRange, message));
+        if relocation.symbol >= self.look.image.symbol_count() {
+            return out_of_range(format!(
+                "relocation against symbol {}, which there isn't",
+                relocation.symbol
+            ));
+        }
         let Some(width) = width(kind) else {
             let message = format!("relocation type {kind} ({}) against {}", relocation_name(kind), against());
             let words = format!("{}: Unknown rela relocation: {kind}", self.look.name);
             let finding = find(Id::RelocationType, message).kernel(Errno::Enoexec, words);
             return Some(if is_got(kind) { finding.remedy(DIRECT) } else { finding });
         };
-        if relocation.symbol >= self.look.image.symbol_count() {
-            let message = format!("relocation against symbol {}, which there isn't", relocation.symbol);
-            return Some(find(Id::RelocationOutOfRange, message));
-        }
         if width == 0 {
             return None;
         }
-        if offset.checked_add(width).is_none_or(|end| end > self.section.size) {
-            let message =
-                format!("relocation against {} beyond the section's {} bytes", against(), self.section.size);
-            return Some(find(Id::RelocationOutOfRange, message));
+        if [self.look.image.symbols, self.look.image.strings].contains(&self.index) {
+            return out_of_range(format!("relocation against {} of the symbol table", against()));
         }
+        if offset.checked_add(width).is_none_or(|end| end > self.section.size) {
+            let size = self.section.size;
+            return out_of_range(format!(
+                "relocation against {} beyond the section's {size} bytes",
+                against()
+            ));
+        }
+        let before = written.add(self.index, offset, width);
         let is_empty = self.section.kind == elf::SHT_NOBITS.0 || {
             let at = self.section.offset.saturating_add(offset);
             self.look.image.bytes.part(at, width).iter().all(|byte| *byte == 0)
         };
-        if !is_empty {
-            let message = format!("what the relocation against {} is to fill in isn't zero", against());
+        if !is_empty || matches!(before, Before::Whole) {
+            let message = match before {
+                Before::Nothing => {
+                    format!("what the relocation against {} is to fill in isn't zero", against())
+                }
+                _ => format!("what the relocation against {} is to fill in was filled in before", against()),
+            };
             let words = format!(
                 "x86/modules: {} relocation target, existing value is nonzero for type {kind}, loc …",
                 match self.look.kernel.loader() {
@@ -141,42 +221,91 @@ impl Place<'_> {
             );
             return Some(find(Id::RelocationTarget, message).kernel(Errno::Enoexec, words));
         }
-        if !self.overflows(relocation) {
-            return None;
+        if matches!(before, Before::Part) {
+            let message = format!("the relocation against {} overlaps one before it", against());
+            return Some(find(Id::RelocationTarget, message));
         }
-        let message = format!("the address of {} doesn't fit into {}", against(), relocation_name(kind));
-        let words = format!("overflow in relocation type {kind} val …");
-        Some(find(Id::RelocationOverflow, message).kernel(Errno::Enoexec, words))
+        match self.fits(relocation) {
+            Fits::Yes => {}
+            Fits::No => {
+                let message =
+                    format!("the address of {} doesn't fit into {}", against(), relocation_name(kind));
+                let words = format!("overflow in relocation type {kind} val …");
+                return Some(find(Id::RelocationOverflow, message).kernel(Errno::Enoexec, words));
+            }
+            Fits::Unknown => {
+                let name = relocation_name(kind);
+                let message = format!("the address of {} fits into {name} by chance at most", against());
+                return Some(find(Id::RelocationOverflow, message));
+            }
+        }
+        if self.is_dangling(relocation) {
+            return out_of_range(format!("relocation against {}, which has no place in memory", against()));
+        }
+        None
     }
 
-    /// Whether a value is known not to fit: the kernel and its modules are in the highest 2 GiB, what isn't
-    /// loaded is in the loader's copy of the file. (The kernel's per-CPU variables would fit into 32 unsigned
-    /// bits, and no compiler refers to them so.)
-    fn overflows(&self, relocation: &Relocation) -> bool {
-        let unsigned = relocation.kind == elf::R_X86_64_32.0;
-        if !unsigned && relocation.kind != elf::R_X86_64_32S.0 {
-            return false;
+    /// Whether a value is known to fit. (The kernel's own per-CPU variables are taken to be where its image is: no
+    /// compiler refers to them with 32 unsigned bits.)
+    fn fits(&self, relocation: &Relocation) -> Fits {
+        let range = match relocation.kind {
+            k if k == elf::R_X86_64_32.0 => 0..=i128::from(u32::MAX),
+            k if k == elf::R_X86_64_32S.0 => i128::from(i32::MIN)..=i128::from(i32::MAX),
+            _ => return Fits::Yes,
+        };
+        let Some((symbol, base)) = self.base(relocation) else { return Fits::Unknown };
+        let [low, high] = base.map(|base| {
+            // Sums are of 64 bits.
+            let sum = (base as u64).wrapping_add(symbol).wrapping_add_signed(relocation.addend);
+            i128::from(sum.cast_signed())
+        });
+        match (range.contains(&low), range.contains(&high)) {
+            (true, true) => Fits::Yes,
+            (false, false) if (low < *range.start()) == (high < *range.start()) => Fits::No,
+            _ => Fits::Unknown,
         }
+    }
+
+    /// A symbol's value, and between which addresses that is counted from.
+    fn base(&self, relocation: &Relocation) -> Option<(u64, [i128; 2])> {
         let image = self.look.image;
-        let Some(symbol) = image.symbol(relocation.symbol) else { return false };
+        let symbol = image.symbol(relocation.symbol)?;
         let section = usize::from(symbol.section);
-        let exported = section == 0 && self.look.kernel.exports.get(&image.symbol_name(symbol)).is_some();
-        if (section == 0 && !exported) || symbol.section == elf::SHN_ABS.0 {
-            let value = symbol.value.wrapping_add_signed(relocation.addend);
-            let fits = if unsigned {
-                u32::try_from(value).is_ok()
-            } else {
-                i32::try_from(value.cast_signed()).is_ok()
-            };
-            return !fits;
+        // `simplify_symbols` leaves the first symbol as it is, and those without a section.
+        let is_plain = relocation.symbol == 0
+            || symbol.section == elf::SHN_ABS.0
+            || (section != 0 && section >= image.sections.len());
+        if is_plain {
+            return Some((symbol.value, [0, 0]));
         }
-        if exported {
-            return unsigned;
+        if section == 0 {
+            let exported = self.look.kernel.exports.get(&image.symbol_name(symbol));
+            return Some(match exported {
+                Some(export) if export.is_in_image() => (0, IMAGE),
+                Some(_) => (0, MODULES),
+                None => (symbol.value, [0, 0]),
+            });
         }
-        if section >= image.sections.len() || section == image.percpu {
+        let base = match section {
+            section if section == image.percpu => PERCPU,
+            section if self.look.is_laid_out(section) => MODULES,
+            _ => COPY,
+        };
+        Some((symbol.value, base))
+    }
+
+    /// Whether what is referred to is gone once the module is loaded, or was never a part of it.
+    fn is_dangling(&self, relocation: &Relocation) -> bool {
+        let image = self.look.image;
+        let Some(symbol) = image.symbol(relocation.symbol).filter(|_| relocation.symbol != 0) else {
             return false;
+        };
+        let section = usize::from(symbol.section);
+        match image.sections.get(section) {
+            Some(_) if section == 0 || section == image.percpu => false,
+            Some(found) => !self.look.is_laid_out(section) || symbol.value > found.size,
+            None => false,
         }
-        unsigned || !stays_loaded(self.look, section)
     }
 
     /// What a relocation refers to: a symbol's name, or that of its section.

@@ -109,6 +109,14 @@ pub enum Id {
     MissingDependency,
     /// The Rust side is not in the module.
     MissingFunction,
+    /// `struct module` is not as modpost makes it.
+    ThisModuleContent,
+    /// The module's sections can't be given memory.
+    ModuleMemory,
+    /// A table that the loader follows points nowhere.
+    LoaderTable,
+    /// A module of this name is loaded already.
+    AlreadyLoaded,
     /// Code uses vector or floating-point registers.
     VectorRegisters,
     /// Code keeps data below the stack pointer.
@@ -168,7 +176,7 @@ pub fn rules() -> impl Iterator<Item = &'static Rule> {
     REFUSALS.iter().chain(&HAZARDS)
 }
 
-static REFUSALS: [Rule; 28] = [
+static REFUSALS: [Rule; 32] = [
     Rule {
         id: Id::Signature,
         name: "signature",
@@ -189,11 +197,12 @@ static REFUSALS: [Rule; 28] = [
         name: "elf-header",
         class: Class::Refusal,
         title: "the file is no relocatable object for this architecture",
-        what: "The file is too short, is no ELF file (a static library, or packed under another name), \
+        what: "The file is empty or too short, is no ELF file (a static library, or packed under another name), \
                is a program or a shared object, or is for another machine.",
         why: "A module is what `ld -r` writes: a relocatable object.",
         kernel: "`elf_validity_check` (6.12: `elf_validity_ehdr`): `ENOEXEC`, `Invalid ELF header \
-                 len`, `… magic`, `… type`, `Invalid architecture in ELF header`",
+                 len`, `… magic`, `… type`, `Invalid architecture in ELF header`; `kernel_read_file` of an \
+                 empty one: `EINVAL`",
         mend: "give the .ko file that Kbuild made for this architecture",
     },
     Rule {
@@ -217,7 +226,8 @@ static REFUSALS: [Rule; 28] = [
         class: Class::Refusal,
         title: "a section lies outside the file",
         what: "The place and the size of a section, as its header has them, are not within the file.",
-        why: "The loader would read beyond the file's end.",
+        why: "The loader would read beyond the file's end. Of sections of type `SHT_NULL` or `SHT_NOBITS` it \
+              doesn't look, and does so.",
         kernel: "`validate_section_offset`: `ENOEXEC`, `Invalid ELF section in module (section N type T)`",
         mend: "the file is damaged or cut off: build or copy it again",
     },
@@ -227,11 +237,12 @@ static REFUSALS: [Rule; 28] = [
         class: Class::Refusal,
         title: "the names of sections are malformed",
         what: "The section name table is empty, is of another type, doesn't end with a zero, or a \
-               section's name is outside it.",
+               section's name is outside it; or two loaded sections have one name (6.12).",
         why: "The loader finds sections by name.",
         kernel: "`elf_validity_check` (6.12: `elf_validity_cache_secstrings`): `ENOEXEC`, `empty \
                  section name table`, `ELF Spec violation: section name table isn't null terminated`, \
-                 `Invalid ELF section name in module`",
+                 `Invalid ELF section name in module`; `add_sect_attrs`: `EEXIST`, `sysfs: cannot create \
+                 duplicate filename …`; an oops where the name isn't in the file",
         mend: "the file is damaged: build or copy it again",
     },
     Rule {
@@ -239,7 +250,8 @@ static REFUSALS: [Rule; 28] = [
         name: "symbol-table",
         class: Class::Refusal,
         title: "the symbol table is missing or malformed",
-        what: "There is no symbol table (6.12: not exactly one), or it isn't linked with a table of names.",
+        what: "There is no symbol table (6.12: not exactly one), or it isn't linked with a table of names; \
+               or a symbol's name is outside that table.",
         why: "Relocations refer to symbols. `strip` without `--strip-debug` takes them away.",
         kernel: "`setup_load_info` (6.12: `elf_validity_cache_index_sym`, \
                  `elf_validity_cache_index_str`): `ENOEXEC`, `NAME: module has no symbols \
@@ -433,7 +445,8 @@ static REFUSALS: [Rule; 28] = [
         name: "relocation-target",
         class: Class::Refusal,
         title: "what a relocation is to fill in isn't zero",
-        what: "The bytes that a relocation is to be written to are not zero in the file.",
+        what: "The bytes that a relocation is to be written to are not zero in the file, or another \
+               relocation has filled them in.",
         why: "The loader takes that as a sign of a relocation that was applied before.",
         kernel: "`__write_relocate_add`: `ENOEXEC`, `x86/modules: Invalid relocation target, existing \
                  value is nonzero for type N, loc …, val …` (6.1: `Skipping invalid relocation target, \
@@ -459,7 +472,7 @@ static REFUSALS: [Rule; 28] = [
         class: Class::Refusal,
         title: "a relocation refers to what isn't there",
         what: "A relocation is for a place beyond its section's end, or against a symbol that the \
-               symbol table doesn't have.",
+               symbol table doesn't have, or that is in a section which isn't loaded.",
         why: "The loader doesn't look: it writes to, or reads from, memory that isn't the module's, \
               and the kernel may oops or be damaged.",
         kernel: "nothing; this check refuses it",
@@ -510,6 +523,53 @@ static REFUSALS: [Rule; 28] = [
         kernel: "nothing; the module would load",
         mend: "list the Rust object in the Kbuild file: NAME-y += rust.o; to build without Rust, say \
                --c-only",
+    },
+    Rule {
+        id: Id::ThisModuleContent,
+        name: "this-module-content",
+        class: Class::Refusal,
+        title: "`struct module` is not as modpost makes it",
+        what: "The section `.gnu.linkonce.this_module` is not writable data, holds something beside the \
+               module's name, or refers to something that isn't code of the module.",
+        why: "The loader uses that very memory as its own record of the module, and calls what it \
+              points to.",
+        kernel: "nothing, or an oops; this check refuses it",
+        mend: "the file is damaged: build it again",
+    },
+    Rule {
+        id: Id::ModuleMemory,
+        name: "module-memory",
+        class: Class::Refusal,
+        title: "the module's sections can't be given memory",
+        what: "The sections' sizes and alignments ask for more than 128 MiB, or make sections overlap; or \
+               there are more than 8 KiB of per-CPU variables, which is what all modules share.",
+        why: "There are 1008 MiB for all modules together. What doesn't fit into 32 bits, the loader \
+              miscounts, and writes beyond what it has.",
+        kernel: "`move_module`: `ENOMEM`; `percpu_modalloc`: `ENOMEM`, `NAME: Could not allocate N bytes \
+                 percpu data`. Of what overlaps it notices nothing; this check refuses it",
+        mend: "allocate large memory when it is needed; if the sizes are none of yours, the file is damaged",
+    },
+    Rule {
+        id: Id::LoaderTable,
+        name: "loader-table",
+        class: Class::Refusal,
+        title: "a table that the loader follows points nowhere",
+        what: "An entry of `__param`, `__ksymtab`, `__jump_table`, `.return_sites` or another table that \
+               the loader follows isn't filled in by a relocation against what it is for.",
+        why: "The loader reads names from there, or patches what it takes to be instructions.",
+        kernel: "nothing, or an oops in `module_finalize`, `mod_sysfs_setup` or `verify_exported_symbols`; \
+                 this check refuses it",
+        mend: "the file is damaged: build it again, and don't strip relocations",
+    },
+    Rule {
+        id: Id::AlreadyLoaded,
+        name: "already-loaded",
+        class: Class::Refusal,
+        title: "a module of this name is loaded already",
+        what: "The name is that of a module that the machine itself needs.",
+        why: "There can be only one module of a name.",
+        kernel: "`add_unformed_module`: `EEXIST`, nothing printed",
+        mend: "give the module another name",
     },
 ];
 

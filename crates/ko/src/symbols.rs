@@ -71,6 +71,15 @@ impl<'a> Image<'a> {
         String::from_utf8_lossy(self.bytes.text(strings.saturating_add(u64::from(symbol.name))))
     }
 
+    /// Whether a symbol's name is known: it ends within the file, and isn't in the table of sections, which the
+    /// loader has written to by then.
+    fn is_name_readable(&self, symbol: Symbol) -> bool {
+        let start = self.sections[self.strings].offset.saturating_add(u64::from(symbol.name));
+        let end = start.saturating_add(self.bytes.text(start).len() as u64);
+        let table = self.table();
+        self.is_terminated(start) && (end < table.start || start >= table.end)
+    }
+
     /// All symbols but the first, which is none, each with its index.
     pub(crate) fn symbols_with_index(&self) -> impl Iterator<Item = (u64, Symbol)> + '_ {
         (1..self.symbol_count()).filter_map(|index| Some((index, self.symbol(index)?)))
@@ -85,6 +94,14 @@ impl<'a> Image<'a> {
 pub(crate) fn check(look: &Look<'_>, report: &mut Report) {
     let sections = look.image.sections.len();
     for symbol in look.image.all_symbols() {
+        let is_named = symbol.section == 0
+            || symbol.section == elf::SHN_COMMON.0
+            || (symbol.section != elf::SHN_ABS.0 && symbol.section != LIVEPATCH)
+                && usize::from(symbol.section) >= sections;
+        if is_named && !look.image.is_name_readable(symbol) {
+            let message = format!("the name of a symbol is at {}, outside the string table", symbol.name);
+            report.add_symbol(Finding::new(Id::SymbolTable, message));
+        }
         match symbol.section {
             0 => {
                 if let Some(finding) = undefined(look, symbol) {
@@ -118,13 +135,26 @@ pub(crate) fn check(look: &Look<'_>, report: &mut Report) {
     }
 }
 
+/// `elf_type` in `kernel/module/kallsyms.c` looks up the section of every symbol; that of the first, which is none,
+/// nobody has looked at before.
+pub(crate) fn first(look: &Look<'_>, report: &mut Report) {
+    let Some(first) = look.image.symbol(0) else { return };
+    let section = usize::from(first.section);
+    let is_reserved = first.section >= elf::SHN_LORESERVE;
+    if section >= look.image.sections.len() && !is_reserved && !first.is_weak() {
+        let message = format!("symbol 0 is in section {section}, which there isn't");
+        report.add(Finding::new(Id::SymbolSection, message));
+    }
+}
+
 /// `resolve_symbol` and what `simplify_symbols` makes of its answer.
 fn undefined(look: &Look<'_>, symbol: Symbol) -> Option<Finding> {
     let name = look.image.symbol_name(symbol);
     let unknown = |errno: Errno| format!("{}: Unknown symbol {name} (err -{})", look.name, errno.number());
     // What the kernel's own copy of the module exports isn't there when this one is loaded in its place.
     let is_own = |owner: &str| owner.rsplit('/').next().unwrap_or(owner).replace('-', "_") == look.name;
-    let export = look.kernel.exports.get(&name).filter(|export| !is_own(&export.owner));
+    let export = look.kernel.exports.get(&name);
+    let export = export.filter(|export| export.is_in_image() || !is_own(&export.owner));
     let Some(export) = export.filter(|export| look.gpl || !export.gpl_only) else {
         if symbol.is_weak() || name == "_GLOBAL_OFFSET_TABLE_" {
             return None;
@@ -168,27 +198,6 @@ fn undefined(look: &Look<'_>, symbol: Symbol) -> Option<Finding> {
     Some(finding.kernel(Errno::Einval, words).remedy(format!(
         "add `MODULE_IMPORT_NS({namespace});` to a C file (since 6.13 with the name in quotes)"
     )))
-}
-
-/// `verify_exported_symbols`: what the image exports can't be exported again.
-pub(crate) fn duplicate_exports(look: &Look<'_>, report: &mut Report) {
-    let tables = ["__ksymtab", "__ksymtab_gpl"].map(|name| look.image.find_loaded(name));
-    if tables == [0, 0] {
-        return;
-    }
-    for symbol in look.image.all_symbols() {
-        let index = usize::from(symbol.section);
-        if index == 0 || !tables.contains(&index) {
-            continue;
-        }
-        let entry = look.image.symbol_name(symbol);
-        let Some(name) = entry.strip_prefix("__ksymtab_") else { continue };
-        if look.kernel.exports.get(name).is_some_and(|export| export.is_in_image()) {
-            let message = format!("`{name}` is exported by the kernel itself");
-            let words = format!("{}: exports duplicate symbol {name} (owned by kernel)", look.name);
-            report.add(Finding::new(Id::DuplicateExport, message).symbol(name).kernel(Errno::Enoexec, words));
-        }
-    }
 }
 
 /// Whether a module that is to hold Rust functions has them.

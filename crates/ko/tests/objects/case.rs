@@ -136,6 +136,8 @@ pub(crate) struct Described {
     in_sysfs: BTreeSet<String>,
     #[serde(default)]
     modules: BTreeSet<String>,
+    #[serde(default)]
+    loaded: BTreeSet<String>,
 }
 
 /// What the project asks and allows.
@@ -206,6 +208,7 @@ impl Defaults {
             builtin: both(|kernel| &kernel.builtin),
             in_sysfs: both(|kernel| &kernel.in_sysfs),
             modules: both(|kernel| &kernel.modules),
+            loaded: both(|kernel| &kernel.loaded),
         })
     }
 }

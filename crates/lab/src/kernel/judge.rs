@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
+use std::collections::BTreeSet;
 use std::fs::File;
 
 use object::ReadCache;
@@ -43,6 +44,7 @@ impl Kernel {
             builtin: modules.builtin().map(str::to_owned).collect(),
             in_sysfs: ko::builtin_in_sysfs(&ReadCache::new(image)),
             modules: modules.names().map(str::to_owned).collect(),
+            loaded: BTreeSet::new(),
         })
     }
 }
