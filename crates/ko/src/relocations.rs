@@ -109,9 +109,12 @@ fn live_patch(look: &Look<'_>, index: usize) -> Option<Finding> {
     }
 }
 
-/// Which bytes relocations have filled in, by section and group of eight.
+/// Which bytes relocations have filled in: a bit for each, by section and piece.
 #[derive(Default)]
-struct Written(HashMap<(usize, u64), u8>);
+struct Written(HashMap<(usize, u64), u64>);
+
+/// How many bytes have their bits together.
+const PIECE: u64 = 64;
 
 /// What a relocation finds at its place of those before it.
 enum Before {
@@ -124,11 +127,16 @@ enum Before {
 impl Written {
     /// Notes that bytes are filled in.
     fn add(&mut self, section: usize, offset: u64, width: u64) -> Before {
+        // A relocation fills in 8 bytes at most: those of one piece, or the end of one and the beginning of the next.
+        let (piece, at) = (offset / PIECE, offset % PIECE);
+        let wanted = ((1_u128 << width) - 1) << at;
         let mut taken = 0;
-        for at in (0..width).map(|byte| offset.wrapping_add(byte)) {
-            let bits = self.0.entry((section, at / 8)).or_default();
-            taken += u64::from(*bits >> (at % 8) & 1);
-            *bits |= 1 << (at % 8);
+        for (piece, wanted) in [(piece, wanted as u64), (piece + 1, (wanted >> PIECE) as u64)] {
+            if wanted != 0 {
+                let bits = self.0.entry((section, piece)).or_default();
+                taken += u64::from((*bits & wanted).count_ones());
+                *bits |= wanted;
+            }
         }
         match taken {
             0 => Before::Nothing,

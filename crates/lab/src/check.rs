@@ -18,6 +18,8 @@ pub struct Judged {
     pub file: PathBuf,
     /// The kernel's name.
     pub kernel: String,
+    /// Whether its project refuses it for a hazard that nothing allows.
+    pub strict: bool,
     /// What there is to say of it.
     pub report: ko::Report,
 }
@@ -40,7 +42,8 @@ fn one(lab: &Lab, file: &Path, judges: &[ko::Kernel], project: Option<&Project>)
     let judge = |kernel: &ko::Kernel| {
         let policy = own.map(|own| own.manifest().check.policy(&kernel.name, Vec::new())).unwrap_or_default();
         let report = ko::check(kernel, &bytes, &policy);
-        Judged { file: file.to_owned(), kernel: kernel.name.clone(), report }
+        let strict = own.is_some_and(|own| own.manifest().check.strict);
+        Judged { file: file.to_owned(), kernel: kernel.name.clone(), strict, report }
     };
     Ok(judges.iter().map(judge).collect())
 }

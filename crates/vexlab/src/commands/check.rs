@@ -45,8 +45,7 @@ pub(crate) fn check(lab: &Lab, dir: &Path, arguments: &CheckArgs) -> Result<u8> 
     if brief && arguments.format == Format::Text {
         summary(&outcomes, started);
     }
-    let is_strict = project.is_some_and(|project| project.manifest().check.strict);
-    status(outcomes, arguments.strict || is_strict)
+    status(outcomes, arguments.strict)
 }
 
 fn explain(name: &str) -> Result<u8> {
@@ -204,11 +203,13 @@ struct Summary<'a> {
 fn status(outcomes: Vec<Outcome>, strict: bool) -> Result<u8> {
     let mut worst = Class::Passed;
     for (_, outcome) in outcomes {
-        let is_bad = |report: &Report| report.is_refused() || strict && !report.hazards.is_empty();
+        let is_bad = |judged: &Judged| {
+            judged.report.is_refused() || (strict || judged.strict) && !judged.report.hazards.is_empty()
+        };
         let class = match outcome {
             Err(error) if error.kind() == Kind::Interrupted => return Err(error),
             Err(error) => Class::from(&error),
-            Ok(all) if all.iter().any(|judged| is_bad(&judged.report)) => Class::RefusedByCheck,
+            Ok(all) if all.iter().any(is_bad) => Class::RefusedByCheck,
             Ok(_) => continue,
         };
         if class.exit_status() > worst.exit_status() {
