@@ -134,6 +134,10 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "ACCELERATOR")]
     pub(crate) accel: Option<Accelerator>,
 
+    /// Start the machine from power-on instead of from the saved one that has booted already
+    #[arg(long)]
+    pub(crate) cold: bool,
+
     /// Load the module all the same if a check would refuse it: the kernel is the judge
     #[arg(long)]
     pub(crate) no_check: bool,

@@ -2,7 +2,7 @@
 //! A run: one machine from start to end, and the record of it.
 //!
 //! [`test`] takes a project from source to a verdict; [`command`] runs one program beside the loaded
-//! module. The machine boots while the module is built. Both go through the same phases, in [`boot`] and [`steps`], and end in [`Record::class`].
+//! module. The machine is restored, or boots, while the module is built. Both go through the same phases, in [`boot`] and [`steps`], and end in [`Record::class`].
 
 mod boot;
 mod steps;
@@ -44,6 +44,8 @@ pub struct Options {
     pub accelerator: Option<Accelerator>,
     /// Load the module even if a check would refuse it: the kernel is the judge.
     pub kernel_decides: bool,
+    /// Start the machine from power-on, and save nothing of it.
+    pub cold: bool,
 }
 
 /// What is known after a run.
@@ -83,7 +85,7 @@ impl Record {
 /// can't do its work. Whatever a machine shows is in the [`Record`].
 pub fn test(lab: &Lab, project: &Project, kernel: &Kernel, options: Options) -> Result<Record> {
     let mut run = Run::prepare(lab, Some(project.manifest()), kernel, options.accelerator)?;
-    run.start()?;
+    run.start(options.cold)?;
     let module = Module::build(lab, &mut run, project, kernel, options)?;
     run.wait_for_boot()?;
     let outcome = run
@@ -110,7 +112,7 @@ pub fn command(
 ) -> Result<Record> {
     let mut run = Run::prepare(lab, project.map(Project::manifest), kernel, options.accelerator)?;
     run.tell_results = false;
-    run.start()?;
+    run.start(options.cold)?;
     let module = match project {
         Some(project) => Some(Module::build(lab, &mut run, project, kernel, options)?),
         None => None,

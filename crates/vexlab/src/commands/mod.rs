@@ -80,6 +80,7 @@ impl From<&RunArgs> for run::Options {
             build: (&arguments.build.how).into(),
             accelerator: arguments.accel.map(Into::into),
             kernel_decides: arguments.no_check,
+            cold: arguments.cold,
         }
     }
 }
