@@ -71,26 +71,37 @@ impl Message {
     }
 }
 
+// QEMU reads these letter by letter, and is waited for: they are as short as can be.
+
 /// Opens the conversation.
 pub fn open() -> String {
-    command("qmp_capabilities", json!({}))
+    command("qmp_capabilities", None)
 }
 
-/// Leaves memory, which is a file already, out of what is saved and restored, and has the end of it told.
+/// Leaves memory, which is a file already, out of what is saved and restored.
 pub fn leave_memory_out() -> String {
-    let on = |name: &str| json!({ "capability": name, "state": true });
-    command("migrate-set-capabilities", json!({ "capabilities": [on("x-ignore-shared"), on("events")] }))
+    set_capability("x-ignore-shared")
+}
+
+/// Has QEMU tell how far it is.
+pub fn tell_progress() -> String {
+    set_capability("events")
+}
+
+fn set_capability(name: &str) -> String {
+    let on = json!({ "capability": name, "state": true });
+    command("migrate-set-capabilities", Some(json!({ "capabilities": [on] })))
 }
 
 /// Stops a machine and saves the state of its devices to a file; where that fails, the machine goes on. One that
 /// runs when this is said runs at once when it is restored.
 pub fn save(version: &Version, devices: &Path) -> String {
-    command("migrate", json!({ "uri": uri(version, "cat >", devices) }))
+    command("migrate", Some(json!({ "uri": uri(version, "cat >", devices) })))
 }
 
 /// Restores a machine with the state of its devices, and has it go on.
 pub fn restore(version: &Version, devices: &Path) -> String {
-    command("migrate-incoming", json!({ "uri": uri(version, "cat", devices) }))
+    command("migrate-incoming", Some(json!({ "uri": uri(version, "cat", devices) })))
 }
 
 /// A file for QEMU to read or to write. Before 8.2 it needed a program for that.
@@ -103,8 +114,12 @@ fn uri(version: &Version, program: &str, file: &Path) -> String {
     }
 }
 
-fn command(name: &str, arguments: Value) -> String {
-    format!("{}\n", json!({ "execute": name, "arguments": arguments }))
+fn command(name: &str, arguments: Option<Value>) -> String {
+    let command = match arguments {
+        Some(arguments) => json!({ "execute": name, "arguments": arguments }),
+        None => json!({ "execute": name }),
+    };
+    format!("{command}\n")
 }
 
 #[cfg(test)]
@@ -144,11 +159,17 @@ mod tests {
     #[test]
     fn commands_are_one_line_each() {
         let devices = Path::new("/it's/devices");
-        let commands =
-            [open(), leave_memory_out(), save(&version(10, 0), devices), restore(&version(7, 2), devices)];
+        let commands = [
+            open(),
+            leave_memory_out(),
+            tell_progress(),
+            save(&version(10, 0), devices),
+            restore(&version(7, 2), devices),
+        ];
         insta::assert_snapshot!(commands.concat(), @r#"
-        {"arguments":{},"execute":"qmp_capabilities"}
-        {"arguments":{"capabilities":[{"capability":"x-ignore-shared","state":true},{"capability":"events","state":true}]},"execute":"migrate-set-capabilities"}
+        {"execute":"qmp_capabilities"}
+        {"arguments":{"capabilities":[{"capability":"x-ignore-shared","state":true}]},"execute":"migrate-set-capabilities"}
+        {"arguments":{"capabilities":[{"capability":"events","state":true}]},"execute":"migrate-set-capabilities"}
         {"arguments":{"uri":"file:/it's/devices"},"execute":"migrate"}
         {"arguments":{"uri":"exec:cat '/it'\\''s/devices'"},"execute":"migrate-incoming"}
         "#);

@@ -13,10 +13,10 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use tempfile::TempDir;
 use wire::Marker;
 
 use crate::Lab;
+use crate::cache::Staging;
 use crate::error::{Context, Error, Result};
 use crate::host;
 use crate::machine::{Accelerator, Machine, Sockets, Start};
@@ -177,7 +177,7 @@ impl State {
 /// The place of a state that is being made. Nothing of it is left unless it is [published](Self::publish).
 #[derive(Debug)]
 pub struct Unfinished {
-    staging: TempDir,
+    staging: Staging,
     key: Key,
 }
 
@@ -300,4 +300,183 @@ pub fn prune(lab: &Lab, bound: Size, kept: Option<&Key>) -> Result<Vec<Listed>> 
 fn digest(file: &Path) -> Result<String> {
     let bytes = fs::read(file).context(|| format!("read {}", file.display()))?;
     Ok(Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{cache::Cache, cancel::Cancel, event::Silent, machine::Board};
+
+    fn lab(dir: &Path) -> Lab {
+        let cache = Cache::at(dir.join("cache")).unwrap();
+        Lab { cache, reporter: Arc::new(Silent), cancel: Cancel::default() }
+    }
+
+    fn machine(dir: &Path) -> Machine {
+        let file = |name: &str| {
+            let path = dir.join(name);
+            fs::write(&path, name).unwrap();
+            path
+        };
+        Machine {
+            qemu: file("qemu"),
+            accelerator: Accelerator::Tcg,
+            board: Board::Microvm,
+            image: file("vmlinux"),
+            pvh: true,
+            initramfs: file("initramfs"),
+            marker: Marker::new([1; 16]),
+            memory: Size(1 << 20),
+            processors: 1,
+            disks: Vec::new(),
+            tsc_khz: Some(2_600_000),
+            talkative: false,
+            start: Start::PowerOn,
+        }
+    }
+
+    fn version(text: &str) -> Version {
+        serde_json::from_str(text).unwrap()
+    }
+
+    const QEMU: &str = r#"{"major": 10, "minor": 0, "micro": 2, "package": ""}"#;
+
+    /// Makes a state as a run does, with this memory.
+    fn save(lab: &Lab, machine: &Machine, memory: &str) -> State {
+        let unfinished = Unfinished::new(lab, Key::of(machine).unwrap(), machine.memory).unwrap();
+        fs::write(unfinished.memory(), memory).unwrap();
+        fs::write(unfinished.devices(), "devices").unwrap();
+        unfinished.publish(lab, "debian-6.1", version(QEMU)).unwrap()
+    }
+
+    #[test]
+    fn all_that_shapes_a_machine_is_in_its_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let machine = machine(dir.path());
+        let key = |machine: &Machine| Key::of(machine).unwrap();
+        let first = key(&machine);
+        let disk = |name: &str, size: u64| {
+            let path = dir.path().join(name);
+            File::create(&path).unwrap().set_len(size).unwrap();
+            vec![path]
+        };
+        let others = [
+            Machine { accelerator: Accelerator::Kvm, ..machine.clone() },
+            Machine { board: Board::Q35, ..machine.clone() },
+            Machine { pvh: false, ..machine.clone() },
+            Machine { memory: Size(2 << 20), ..machine.clone() },
+            Machine { processors: 2, ..machine.clone() },
+            Machine { tsc_khz: None, ..machine.clone() },
+            Machine { talkative: true, ..machine.clone() },
+            Machine { image: machine.initramfs.clone(), ..machine.clone() },
+            Machine { disks: disk("a", 1 << 20), ..machine.clone() },
+            Machine { disks: disk("b", 2 << 20), ..machine.clone() },
+        ];
+        for (index, other) in others.iter().enumerate() {
+            assert_ne!(key(other), first, "{other:?}");
+            assert!(others[..index].iter().all(|earlier| key(earlier) != key(other)), "{other:?}");
+        }
+        for path in [&machine.qemu, &machine.image, &machine.initramfs] {
+            let before = key(&machine);
+            fs::write(path, "another one").unwrap();
+            assert_ne!(key(&machine), before, "{}", path.display());
+        }
+    }
+
+    #[test]
+    fn what_differs_from_run_to_run_is_not_in_its_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let machine = machine(dir.path());
+        let disk = |name: &str| {
+            let path = dir.path().join(name);
+            File::create(&path).unwrap().set_len(1 << 20).unwrap();
+            vec![path]
+        };
+        let one = Machine { disks: disk("a"), ..machine.clone() };
+        let marker = Marker::new([2; 16]);
+        let start = Start::Restored("/state/memory".into());
+        let other = Machine { disks: disk("b"), marker, tsc_khz: Some(2_600_001), start, ..machine };
+        assert_eq!(Key::of(&one).unwrap(), Key::of(&other).unwrap());
+    }
+
+    #[test]
+    fn measured_values_of_a_processor_do_not_count() {
+        let one = "model name : x\ncpu MHz\t: 2600.1\nflags : a b\nbogomips : 5200.2\n";
+        assert_eq!(without_measurements(one), "model name : xflags : a b");
+    }
+
+    #[test]
+    fn a_state_is_found_again_and_nothing_is_left_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (lab, machine) = (lab(dir.path()), machine(dir.path()));
+        let key = Key::of(&machine).unwrap();
+        assert!(State::find(&lab, &key).unwrap().is_none());
+        drop(Unfinished::new(&lab, key.clone(), machine.memory).unwrap());
+        assert!(State::find(&lab, &key).unwrap().is_none());
+        save(&lab, &machine, "memory");
+        let state = State::find(&lab, &key).unwrap().unwrap();
+        assert_eq!(fs::read_to_string(state.memory()).unwrap(), "memory");
+        assert_eq!(state.qemu(), &version(QEMU));
+        // Another vexlab was faster: what it made is used.
+        assert_eq!(save(&lab, &machine, "MEMORY").dir, state.dir);
+        assert_eq!(fs::read_to_string(state.memory()).unwrap(), "memory");
+        remove(&lab, &key);
+        remove(&lab, &key);
+        assert!(State::find(&lab, &key).unwrap().is_none());
+        assert_eq!(fs::read_dir(lab.cache.path("staging")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_damaged_state_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let (lab, machine) = (lab(dir.path()), machine(dir.path()));
+        let key = Key::of(&machine).unwrap();
+        let state = save(&lab, &machine, "memory");
+        let said = || {
+            let error = State::find(&lab, &key).unwrap_err();
+            error.to_string().replace(&state.dir.display().to_string(), "STATE")
+        };
+        fs::write(state.devices(), "DEVICES").unwrap();
+        insta::assert_snapshot!(said(), @"STATE/devices is not what was saved");
+        fs::write(state.memory(), "mem").unwrap();
+        insta::assert_snapshot!(said(), @"STATE/memory has 3 bytes instead of 6");
+        fs::remove_file(state.memory()).unwrap();
+        insta::assert_snapshot!(said(), @"look at STATE/memory");
+        fs::write(state.dir.join(MANIFEST), "{").unwrap();
+        insta::assert_snapshot!(said(), @"read STATE/state.json");
+        assert_eq!(list(&lab)[0].kernel, None);
+    }
+
+    #[test]
+    fn the_least_recently_used_go_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let (lab, machine) = (lab(dir.path()), machine(dir.path()));
+        let keys = [1, 2, 3].map(|processors| {
+            let machine = Machine { processors, ..machine.clone() };
+            let state = save(&lab, &machine, &"m".repeat(8192));
+            let used = SystemTime::now() - Duration::from_secs(60 * u64::from(processors));
+            File::open(state.dir.join(MANIFEST)).unwrap().set_modified(used).unwrap();
+            state.key
+        });
+        let there = || keys.each_ref().map(|key| lab.cache.path(key.place()).exists());
+        let size = list(&lab)[0].size;
+        assert_eq!(prune(&lab, Size(3 * size), None).unwrap().len(), 0);
+        State::find(&lab, &keys[2]).unwrap();
+        assert_eq!(prune(&lab, Size(2 * size), None).unwrap().len(), 1);
+        assert_eq!(there(), [true, false, true], "the third was used a moment ago");
+        assert_eq!(prune(&lab, Size(0), Some(&keys[0])).unwrap().len(), 1);
+        assert_eq!(there(), [true, false, false], "one that is to be kept stays");
+    }
+
+    #[test]
+    fn without_space_there_is_no_place_for_a_state() {
+        let dir = tempfile::tempdir().unwrap();
+        let (lab, machine) = (lab(dir.path()), machine(dir.path()));
+        let key = Key::of(&machine).unwrap();
+        let error = Unfinished::new(&lab, key, Size(u64::MAX)).unwrap_err();
+        assert!(error.to_string().starts_with("no space for a saved machine: it takes "), "{error}");
+    }
 }

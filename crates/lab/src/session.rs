@@ -289,7 +289,7 @@ impl Session {
         self.control(&[])?;
         let version = self.control.as_ref().and_then(Control::version).cloned();
         let version = version.ok_or_else(|| Lost::Control("it did not say which it is".to_owned()))?;
-        self.control(&[qmp::save(&version, devices)])?;
+        self.control(&[qmp::tell_progress(), qmp::save(&version, devices)])?;
         self.hear_until(|control| matches!(control.migration(), Some("completed" | "failed")))?;
         match self.control.as_ref().and_then(Control::migration) {
             Some("completed") => Ok(version),

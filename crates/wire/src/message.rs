@@ -176,10 +176,6 @@ pub enum Reply {
         version: u16,
         /// The host's.
         challenge: Challenge,
-        /// The running kernel, as `uname -r` says it.
-        release: String,
-        /// Microseconds since the machine's kernel started.
-        uptime_micros: u64,
     },
     /// The request was carried out.
     Done,

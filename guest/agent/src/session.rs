@@ -312,16 +312,13 @@ impl<'m> Session<'m> {
     /// random numbers of its own.
     fn hello(&mut self, challenge: Challenge, unix_nanos: u64, seed: &[u8; SEED]) -> Result<(), End> {
         self.forward_log(MOST_RECORDS)?;
-        self.open = true;
+        // What holds already isn't done again: all that a restored machine does takes an emulator long.
+        let first = !mem::replace(&mut self.open, true);
         let prepared = sys::set_clock(Duration::from_nanos(unix_nanos))
             .and_then(|()| sys::seed_random_numbers(seed))
-            .and_then(|()| sys::show_all_on_console());
+            .and_then(|()| if first { sys::show_all_on_console() } else { Ok(()) });
         prepared.map_err(|error| End::Refused(format!("prepare the session: {error}")))?;
-        let release = fs::read_to_string("/proc/sys/kernel/osrelease")
-            .map_err(|error| End::Refused(format!("read the kernel's release: {error}")))?;
-        let release = release.trim_end().to_owned();
-        let uptime_micros = sys::uptime_micros();
-        Ok(self.port.queue(&Reply::Hello { version: wire::VERSION, challenge, release, uptime_micros })?)
+        Ok(self.port.queue(&Reply::Hello { version: wire::VERSION, challenge })?)
     }
 
     /// Starts what a request asks for, unless something is running.

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use wire::{Exit, Process};
 
+use boot::Booting;
 pub use boot::{Terminal, find_qemu};
 
 use crate::Lab;
@@ -22,6 +23,7 @@ use crate::event::Event;
 use crate::kernel::Kernel;
 use crate::machine::{Accelerator, Machine};
 use crate::project::{self, Manifest, Project};
+use crate::session::Session;
 use crate::verdict::{Class, Phase, TestResult};
 use steps::Run;
 
@@ -33,6 +35,18 @@ use steps::Run;
 pub fn describe_for_trial(lab: &Lab, kernel: &Kernel) -> Result<Machine> {
     let wanted = project::Machine::default();
     boot::describe(lab, kernel, &wanted, Some(Accelerator::Kvm), Path::new("."))
+}
+
+/// A machine of this kernel without a module, whose agent waits: restored where one was saved, else booted, saved
+/// and restored. Its console and QEMU's words go to `dir`.
+///
+/// # Errors
+///
+/// When what it is made of can't be provided, or it does not boot.
+pub fn machine(lab: &Lab, kernel: &Kernel, accelerator: Option<Accelerator>, dir: &Path) -> Result<Session> {
+    let machine = boot::describe(lab, kernel, &project::Machine::default(), accelerator, dir)?;
+    let limit = project::Timeouts::default().boot;
+    Ok(Booting::start(lab, kernel, machine, dir, false)?.wait(limit)?.0)
 }
 
 /// What the user chose for a run, beside what `vexlab.toml` says.
