@@ -25,8 +25,8 @@ pub(crate) fn tests() -> Vec<Trial> {
 
 /// The emulators that run with a cache of a test's own.
 fn machines_of(cache: &Path) -> Vec<(i32, String)> {
-    let initramfs = format!("-initrd {}", cache.display());
-    processes_with(&initramfs)
+    let memory = format!("mem-path={}", cache.display());
+    processes_with(&memory)
 }
 
 /// Interrupts a program as Ctrl-C does, and looks for what it left behind.
