@@ -93,25 +93,33 @@ fn set_capability(name: &str) -> String {
     command("migrate-set-capabilities", Some(json!({ "capabilities": [on] })))
 }
 
-/// Stops a machine and saves the state of its devices to a file; where that fails, the machine goes on. One that
-/// runs when this is said runs at once when it is restored.
+/// Stops a machine and saves the state of its devices to a file, which is whole once it is there; where that
+/// fails, the machine goes on. One that runs when this is said runs at once when it is restored.
 pub fn save(version: &Version, devices: &Path) -> String {
-    command("migrate", Some(json!({ "uri": uri(version, "cat >", devices) })))
+    let file = quoted(devices);
+    // It is told that all is saved before that program has come to its end.
+    let program = format!("cat > {file}.part && mv {file}.part {file}");
+    command("migrate", Some(json!({ "uri": uri(version, devices, &program) })))
 }
 
 /// Restores a machine with the state of its devices, and has it go on.
 pub fn restore(version: &Version, devices: &Path) -> String {
-    command("migrate-incoming", Some(json!({ "uri": uri(version, "cat", devices) })))
+    let program = format!("cat {}", quoted(devices));
+    command("migrate-incoming", Some(json!({ "uri": uri(version, devices, &program) })))
 }
 
 /// A file for QEMU to read or to write. Before 8.2 it needed a program for that.
-fn uri(version: &Version, program: &str, file: &Path) -> String {
-    let file = file.to_string_lossy();
+fn uri(version: &Version, file: &Path, program: &str) -> String {
     if (version.major, version.minor) >= (8, 2) {
-        format!("file:{file}")
+        format!("file:{}", file.display())
     } else {
-        format!("exec:{program} '{}'", file.replace('\'', r"'\''"))
+        format!("exec:{program}")
     }
+}
+
+/// A path as a word of the shell.
+fn quoted(path: &Path) -> String {
+    format!("'{}'", path.to_string_lossy().replace('\'', r"'\''"))
 }
 
 fn command(name: &str, arguments: Option<Value>) -> String {
@@ -173,7 +181,7 @@ mod tests {
         {"arguments":{"uri":"file:/it's/devices"},"execute":"migrate"}
         {"arguments":{"uri":"exec:cat '/it'\\''s/devices'"},"execute":"migrate-incoming"}
         "#);
-        insta::assert_snapshot!(save(&version(8, 1), Path::new("/d")), @r#"{"arguments":{"uri":"exec:cat > '/d'"},"execute":"migrate"}"#);
+        insta::assert_snapshot!(save(&version(8, 1), Path::new("/d")), @r#"{"arguments":{"uri":"exec:cat > '/d'.part && mv '/d'.part '/d'"},"execute":"migrate"}"#);
     }
 
     #[test]

@@ -290,10 +290,17 @@ impl Session {
         let version = self.control.as_ref().and_then(Control::version).cloned();
         let version = version.ok_or_else(|| Lost::Control("it did not say which it is".to_owned()))?;
         self.control(&[qmp::tell_progress(), qmp::save(&version, devices)])?;
-        self.hear_until(|control| matches!(control.migration(), Some("completed" | "failed")))?;
+        let end = |control: &Control| match control.migration() {
+            Some("completed") => devices.exists(),
+            status => status == Some("failed"),
+        };
+        self.hear_until(end)?;
         match self.control.as_ref().and_then(Control::migration) {
             Some("completed") => Ok(version),
-            _ => Err(Lost::Control(fs::read_to_string(&self.qemu_log).unwrap_or_default())),
+            _ => {
+                let said = fs::read_to_string(&self.qemu_log).unwrap_or_default();
+                Err(Lost::Control(format!("saving failed\n{said}")))
+            }
         }
     }
 

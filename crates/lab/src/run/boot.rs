@@ -321,12 +321,16 @@ impl<'a> Booting<'a> {
 
 /// The note that a saved state is of no use.
 fn unusable(kernel: &str, why: &dyn Display) -> String {
-    format!("the saved machine of {kernel} can't be used, so one is booted: {why}")
+    in_one_line(&format!("the saved machine of {kernel} can't be used, so one is booted: {why}"))
 }
 
 /// The note that there will be no saved state.
 fn not_saved(kernel: &str, why: &dyn Display) -> String {
-    format!("the machine of {kernel} is not saved, so the next one is booted, too: {why}")
+    in_one_line(&format!("the machine of {kernel} is not saved, so the next one is booted, too: {why}"))
+}
+
+fn in_one_line(text: &str) -> String {
+    text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ")
 }
 
 fn not_booted(machine: &Machine, session: &Session, lost: &Lost, dir: &Path) -> Error {
