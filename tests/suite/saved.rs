@@ -16,6 +16,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         machine("saved::damaged", 2 * USUAL, damaged),
         machine("saved::by_another_qemu", USUAL, by_another_qemu),
         machine("saved::no_agent_in_it", USUAL, no_agent_in_it),
+        machine("saved::never_restored", USUAL, never_restored),
         machine("saved::several_at_once", USUAL, several_at_once),
         machine("saved::nothing_of_one_run_is_in_the_next", USUAL, nothing_of_one_run_is_in_the_next),
         machine("saved::the_time_is_right", USUAL, the_time_is_right),
@@ -185,6 +186,32 @@ fn no_agent_in_it(context: &Context) {
     assert_eq!((ended.status, ended.stdout.as_str()), (0, "here\n"), "{ended}");
     note(&ended, UNUSABLE);
     assert_eq!(lab.output("echo here"), "here\n");
+}
+
+/// Where what was just saved can't be restored it is not tried each time.
+fn never_restored(context: &Context) {
+    let lab = Lab::new(context);
+    let fake = format!(
+        "#!/bin/sh\ncase \"$*\" in *incoming*) echo 'the past is gone' >&2; exit 1;; esac\nexec {} \"$@\"\n",
+        real_qemu().display()
+    );
+    let path = path_with_fake_qemu(context, &fake);
+    let run = || {
+        let ended = lab.script("echo here").env("PATH", &path).run();
+        assert_eq!((ended.status, ended.stdout.as_str()), (0, "here\n"), "{ended}");
+        ended
+    };
+    assert!(note(&run(), UNUSABLE).ends_with("QEMU said: the past is gone"));
+    for _ in 0..2 {
+        let ended = run();
+        let why = note(&ended, NOT_SAVED);
+        assert!(why.starts_with("once saved, it was not restored; "), "{why}");
+        assert!(why.ends_with("the past is gone; `vexlab cache prune` has it tried again"), "{why}");
+        assert!(!ended.stderr.contains(UNUSABLE), "{ended}");
+    }
+    lab.assert_nothing_is_left();
+    assert_eq!(lab.vexlab(&["cache", "prune"]).run().status, 0);
+    note(&run(), UNUSABLE);
 }
 
 /// The first ones make it at once, the others use it at once; each has a file system and random numbers of

@@ -36,6 +36,9 @@ const MEMORY: &str = "memory";
 const DEVICES: &str = "devices";
 const MANIFEST: &str = "state.json";
 
+/// The file that is there instead of a state.
+const GIVEN_UP: &str = "given-up";
+
 /// A digest of all that shapes a machine until its agent waits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key([u8; 16]);
@@ -51,11 +54,13 @@ impl Key {
         // A state that was not wholly on disk when the host lost its power must not be used: whether it was
         // would take longer to find out than a boot.
         hash.update(format!("{FORM} {}\n", host::boot_id()));
-        for path in [&machine.qemu, &machine.image, &machine.initramfs] {
+        for path in [&machine.qemu, &machine.image] {
             let data = fs::metadata(path).context(|| format!("look at {}", path.display()))?;
             let time = (data.mtime(), data.mtime_nsec());
             hash.update(format!("{} {} {} {time:?}\n", path.display(), data.len(), data.ino()));
         }
+        // Its name is a digest of what is in it, and two `vexlab` may make it at once.
+        hash.update(machine.initramfs.as_os_str().as_encoded_bytes());
         let mut disks = Vec::new();
         for disk in &machine.disks {
             let data = fs::metadata(disk).context(|| format!("look at {}", disk.display()))?;
@@ -227,6 +232,23 @@ impl Unfinished {
     }
 }
 
+/// Remembers why the state with this key, which was new, could not be restored: to boot, to save and to fail
+/// each time would take longer than to boot.
+///
+/// # Errors
+///
+/// When the cache can't be written.
+pub fn give_up(lab: &Lab, key: &Key, why: &str) -> Result<()> {
+    remove(lab, key);
+    lab.cache.write(key.place().join(GIVEN_UP), why.as_bytes())?;
+    Ok(())
+}
+
+/// Why there will be no state with this key, if that is so. It lasts until the state is removed.
+pub fn given_up(lab: &Lab, key: &Key) -> Option<String> {
+    fs::read_to_string(lab.cache.path(key.place()).join(GIVEN_UP)).ok()
+}
+
 /// Removes the state with this key, whatever is wrong with it.
 pub fn remove(lab: &Lab, key: &Key) {
     discard(lab, &lab.cache.path(key.place()));
@@ -372,6 +394,7 @@ mod tests {
             Machine { tsc_khz: None, ..machine.clone() },
             Machine { talkative: true, ..machine.clone() },
             Machine { image: machine.initramfs.clone(), ..machine.clone() },
+            Machine { initramfs: machine.image.clone(), ..machine.clone() },
             Machine { disks: disk("a", 1 << 20), ..machine.clone() },
             Machine { disks: disk("b", 2 << 20), ..machine.clone() },
         ];
@@ -379,7 +402,7 @@ mod tests {
             assert_ne!(key(other), first, "{other:?}");
             assert!(others[..index].iter().all(|earlier| key(earlier) != key(other)), "{other:?}");
         }
-        for path in [&machine.qemu, &machine.image, &machine.initramfs] {
+        for path in [&machine.qemu, &machine.image] {
             let before = key(&machine);
             fs::write(path, "another one").unwrap();
             assert_ne!(key(&machine), before, "{}", path.display());

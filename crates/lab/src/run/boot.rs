@@ -126,7 +126,7 @@ pub(super) struct Booting<'a> {
 
 /// What a machine starts from, and what is to become of it.
 enum Way {
-    /// From a saved state; whether that was made by this run, which then makes no other.
+    /// From a saved state; and whether this run has made it, so that another one would be no better.
     Restored(State, bool),
     /// From power-on; it is saved once it has booted.
     ToBeSaved(Unfinished),
@@ -138,6 +138,11 @@ impl Way {
     /// The saved state where there is a good one.
     fn choose(lab: &Lab, kernel: &str, machine: &Machine) -> Result<Self> {
         let key = Key::of(machine)?;
+        if let Some(why) = saved::given_up(lab, &key) {
+            let remedy = "`vexlab cache prune` has it tried again";
+            lab.note(&not_saved(kernel, &format!("once saved, it was not restored; {why}; {remedy}")));
+            return Ok(Self::PowerOn);
+        }
         match State::find(lab, &key) {
             Ok(Some(state)) => return Ok(Self::Restored(state, false)),
             Ok(None) => {}
@@ -225,12 +230,13 @@ impl<'a> Booting<'a> {
             Err(Lost::Interrupted(error)) => Err(error),
             Err(lost) => {
                 self.session.end();
-                saved::remove(self.lab, &key);
                 self.lab.note(&unusable(self.kernel, &lost));
-                Ok(Some(match own {
-                    true => Way::PowerOn,
-                    false => Way::to_be_saved(self.lab, self.kernel, &self.machine, key),
-                }))
+                if own {
+                    saved::give_up(self.lab, &key, &in_one_line(&lost.to_string()))?;
+                    return Ok(Some(Way::PowerOn));
+                }
+                saved::remove(self.lab, &key);
+                Ok(Some(Way::to_be_saved(self.lab, self.kernel, &self.machine, key)))
             }
         }
     }

@@ -27,7 +27,7 @@ pub(crate) fn cache(lab: &Lab, command: &cli::Cache) -> Result<()> {
 
 /// A state: its kernel, the machine's memory, its size on disk, and how long ago it was used.
 fn line(state: &Listed) -> String {
-    let kernel = state.kernel.as_deref().unwrap_or("damaged");
+    let kernel = state.kernel.as_deref().unwrap_or("unusable");
     let memory = format!("{} MiB of memory", state.memory.0 >> 20);
     let ago = state.used.elapsed().map_or(0, |ago| ago.as_secs() / 60);
     format!("{kernel:<18} {memory:<20} {:>7}   used {ago} minutes ago", megabytes(state.size))
