@@ -222,7 +222,7 @@ impl Session {
             let watch = Arc::clone(&watch);
             move || keep_console(console, console_file, &watch)
         });
-        let control = control.map(Control::open).transpose()?;
+        let control = control.map(Control::open);
         if let Some(control) = &control {
             let sender = sender.clone();
             control.listen(move |message| sender.send(Incoming::Control(message)).is_ok())?;
@@ -273,7 +273,7 @@ impl Session {
         let mut session = Self::start(machine, dir, cancel)?;
         if let Some(control) = &mut session.control {
             // Nobody waits until QEMU has read it; its processors start as soon as all is there.
-            control.tell(&[qmp::restore(version, devices)])?;
+            control.tell(&[qmp::restore(version, devices)]);
         }
         session.restored = Some(version.clone());
         Ok(session)
@@ -309,7 +309,7 @@ impl Session {
         let Some(control) = &mut self.control else {
             return Err(Lost::Control("nothing, since it was not asked to listen".to_owned()));
         };
-        control.tell(commands).map_err(|error| Lost::Control(error.to_string()))?;
+        control.tell(commands);
         self.hear_until(Control::is_quiet)?;
         let refusal = self.control.as_ref().and_then(Control::refusal);
         refusal.map_or(Ok(()), |why| Err(Lost::Control(why.to_owned())))
