@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use libtest_mimic::Trial;
 
-use crate::command_line::path_with_fake_qemu;
+use crate::command_line::{path_with_fake_qemu, real_qemu};
 use crate::harness::{Context, KERNEL, USUAL, machine};
 
 /// The note that a user reads when KVM is of no use.
@@ -21,13 +21,10 @@ pub(crate) fn tests() -> Vec<Trial> {
 /// It notes its calls with KVM in a file.
 fn path_without_kvm(context: &Context) -> (String, PathBuf) {
     let calls = context.dir().join("calls");
-    let real = std::env::var_os("PATH").expect("there is a PATH");
-    let real =
-        std::env::split_paths(&real).map(|dir| dir.join("qemu-system-x86_64")).find(|path| path.is_file());
     let script = format!(
         "#!/bin/sh\ncase \"$*\" in *accel=kvm*) echo >> {}; exec sleep 600;; esac\nexec {} \"$@\"\n",
         calls.display(),
-        real.expect("QEMU is installed").display()
+        real_qemu().display()
     );
     (path_with_fake_qemu(context, &script), calls)
 }

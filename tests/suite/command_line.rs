@@ -217,6 +217,13 @@ pub(crate) fn path_with_fake_qemu(context: &Context, script: &str) -> String {
     format!("{}:{}", programs.display(), std::env::var("PATH").expect("there is a PATH"))
 }
 
+/// The emulator itself.
+pub(crate) fn real_qemu() -> PathBuf {
+    let path = std::env::var_os("PATH").expect("there is a PATH");
+    let mut programs = std::env::split_paths(&path).map(|dir| dir.join("qemu-system-x86_64"));
+    programs.find(|path| path.is_file()).expect("QEMU is installed")
+}
+
 fn executable(path: &Path, script: &str) {
     fs::write(path, script).expect("a program can be written");
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("and made one");

@@ -16,6 +16,7 @@ pub(crate) fn tests() -> Vec<Trial> {
     vec![
         machine("interrupts::while_compiling", USUAL, while_compiling),
         machine("interrupts::while_booting", USUAL, while_booting),
+        machine("interrupts::while_restoring", USUAL, while_restoring),
         machine("interrupts::while_a_command_runs", USUAL, while_a_command_runs),
         machine("interrupts::while_a_test_runs", USUAL, while_a_test_runs),
         machine("interrupts::killed", USUAL, killed),
@@ -25,8 +26,8 @@ pub(crate) fn tests() -> Vec<Trial> {
 
 /// The emulators that run with a cache of a test's own.
 fn machines_of(cache: &Path) -> Vec<(i32, String)> {
-    let initramfs = format!("-initrd {}", cache.display());
-    processes_with(&initramfs)
+    let memory = format!("mem-path={}", cache.display());
+    processes_with(&memory)
 }
 
 /// Interrupts a program as Ctrl-C does, and looks for what it left behind.
@@ -70,6 +71,20 @@ fn while_booting(context: &Context) {
         start(context, &["run", "--no-module", "--kernel", KERNEL, "--", "true"], &context.dir());
     context.wait_until("a machine is there", USUAL, || !machines_of(&cache).is_empty());
     interrupt(context, running, &cache);
+}
+
+fn while_restoring(context: &Context) {
+    let cache = context.own_cache();
+    let run = |command: &[&str]| {
+        let call = context.vexlab(["run", "--no-module", "--kernel", KERNEL, "--"]);
+        call.args(command).env("XDG_CACHE_HOME", &cache)
+    };
+    assert_eq!(run(&["true"]).run().status, 0);
+    fs::remove_dir_all(cache.join("vexlab/runs")).expect("the first run has a record");
+    let running = run(&["sleep", "600"]).start();
+    context.wait_until("a machine is there", USUAL, || !machines_of(&cache).is_empty());
+    interrupt(context, running, &cache);
+    assert_eq!(names_in(&cache.join("vexlab/states")).len(), 1, "the state is as good as before");
 }
 
 fn while_a_command_runs(context: &Context) {

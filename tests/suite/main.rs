@@ -36,6 +36,8 @@ mod rebuild;
 mod run;
 /// The kernel of the machine below is out of reach.
 mod safety;
+/// Runs that start from a machine that has booted already.
+mod saved;
 /// A shell in a machine, on a real terminal.
 mod shell;
 /// This repository's own module: the real thing.
@@ -57,6 +59,7 @@ fn main() {
         rebuild::tests(),
         run::tests(),
         safety::tests(),
+        saved::tests(),
         shell::tests(),
         vexfs::tests(),
     ] {

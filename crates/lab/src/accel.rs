@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use crate::Lab;
 use crate::error::{Context, Result};
-use crate::host::kernel_release;
+use crate::host::{kernel_release, processor};
 use crate::machine::{Accelerator, Machine};
 use crate::session::{Lost, Session};
 
@@ -100,8 +100,7 @@ fn closed_device() -> Option<String> {
 fn key(qemu: &Path) -> String {
     let mut hash = Sha256::new();
     hash.update(kernel_release());
-    let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    hash.update(cpuinfo.lines().find(|line| line.starts_with("model name")).unwrap_or_default());
+    hash.update(processor().lines().find(|line| line.starts_with("model name")).unwrap_or_default());
     hash.update(qemu.as_os_str().as_encoded_bytes());
     if let Ok(data) = fs::metadata(qemu) {
         hash.update(format!("{} {}", data.len(), data.mtime()));

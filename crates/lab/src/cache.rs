@@ -3,6 +3,7 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -47,6 +48,34 @@ impl Lock {
     }
 }
 
+/// An empty folder beside the cache's parts, for something that is being made. It is removed with this value,
+/// unless it is [published](Cache::publish); should the process be killed, by the next one.
+#[derive(Debug)]
+pub struct Staging {
+    dir: TempDir,
+    /// Tells others that this process lives.
+    lock: File,
+}
+
+impl Staging {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Removes it.
+    ///
+    /// # Errors
+    ///
+    /// When that fails.
+    pub fn close(self) -> std::io::Result<()> {
+        self.dir.close()
+    }
+}
+
+/// How old a staging folder is at least that is taken for abandoned.
+const SWEPT_AFTER: Duration = Duration::from_secs(60);
+
 impl Cache {
     /// The user's cache: `$XDG_CACHE_HOME/vexlab`, else `$HOME/.cache/vexlab`.
     ///
@@ -88,17 +117,19 @@ impl Cache {
         Lock::of_file(&self.path("locks").join(name), cancel)
     }
 
-    /// An empty folder beside the cache's parts, removed with the value unless [published](Self::publish).
+    /// An empty [`Staging`] folder.
     ///
     /// # Errors
     ///
     /// When it can't be made.
-    pub fn staging(&self) -> Result<TempDir> {
+    pub fn staging(&self) -> Result<Staging> {
         let parent = self.path("staging");
         make_dir(&parent)?;
-        tempfile::Builder::new()
-            .tempdir_in(&parent)
-            .context(|| format!("make a folder under {}", parent.display()))
+        let what = || format!("make a folder under {}", parent.display());
+        let dir = tempfile::Builder::new().tempdir_in(&parent).context(what)?;
+        let lock = File::open(dir.path()).context(what)?;
+        lock.lock().context(what)?;
+        Ok(Staging { dir, lock })
     }
 
     /// Puts a finished staging folder in its place, in one step.
@@ -106,7 +137,7 @@ impl Cache {
     /// # Errors
     ///
     /// When the place is taken or can't be written.
-    pub fn publish(&self, staging: TempDir, relative: impl AsRef<Path>) -> Result<PathBuf> {
+    pub fn publish(&self, staging: Staging, relative: impl AsRef<Path>) -> Result<PathBuf> {
         let place = self.path(relative);
         if let Some(parent) = place.parent() {
             make_dir(parent)?;
@@ -114,7 +145,8 @@ impl Cache {
         fs::rename(staging.path(), &place)
             .context(|| format!("move {} to {}", staging.path().display(), place.display()))?;
         // The folder has its new name: there is nothing left to remove under the old one.
-        let _ = staging.keep();
+        let _ = staging.dir.keep();
+        drop(staging.lock);
         Ok(place)
     }
 
@@ -155,13 +187,14 @@ impl Cache {
             .with_remedy("make space on that file system, then run the command again"))
     }
 
-    /// Removes leavings of processes that were killed: staging folders older than a day.
+    /// Removes leavings of processes that were killed.
     pub fn sweep(&self) {
         let Ok(entries) = fs::read_dir(self.path("staging")) else { return };
-        let day = std::time::Duration::from_secs(24 * 60 * 60);
         for entry in entries.flatten() {
             let age = entry.metadata().and_then(|m| m.modified()).ok().and_then(|t| t.elapsed().ok());
-            if age.is_some_and(|age| age > day) {
+            let abandoned = || File::open(entry.path()).is_ok_and(|dir| dir.try_lock().is_ok());
+            // One that was just made has no lock yet.
+            if age.is_some_and(|age| age > SWEPT_AFTER) && abandoned() {
                 let _ = fs::remove_dir_all(entry.path());
             }
         }
@@ -215,6 +248,23 @@ mod tests {
         let cache = Cache::at(dir.path().to_owned()).unwrap();
         drop(cache.staging().unwrap());
         assert_eq!(fs::read_dir(cache.path("staging")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_a_killed_process_has_left_is_removed_and_what_a_living_one_makes_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::at(dir.path().to_owned()).unwrap();
+        let living = cache.staging().unwrap();
+        let killed = cache.path("staging/killed");
+        make_dir(&killed).unwrap();
+        let long_ago = std::time::SystemTime::now() - 2 * SWEPT_AFTER;
+        for old in [living.path(), &killed] {
+            File::open(old).unwrap().set_modified(long_ago).unwrap();
+        }
+        let new = cache.path("staging/new");
+        make_dir(&new).unwrap();
+        cache.sweep();
+        assert!(living.path().exists() && new.exists() && !killed.exists());
     }
 
     #[test]

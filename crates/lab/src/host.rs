@@ -2,6 +2,8 @@
 //! The machine that the lab runs on, and what must never happen to it.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
 
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
 
@@ -43,6 +45,18 @@ pub fn forbid_module_loading() -> Result<()> {
 /// The host's kernel, as `uname -r` says it.
 pub fn kernel_release() -> String {
     rustix::system::uname().release().to_string_lossy().into_owned()
+}
+
+/// What `/proc/cpuinfo` says of the first processor. All of it takes long to read where there are many.
+pub fn processor() -> String {
+    let Ok(file) = File::open("/proc/cpuinfo") else { return String::new() };
+    let lines = BufReader::new(file).lines().map_while(|line| line.ok().filter(|line| !line.is_empty()));
+    lines.map(|line| line + "\n").collect()
+}
+
+/// Which of its lives this machine is in: another one after each time it was switched on.
+pub fn boot_id() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
 
 #[cfg(test)]

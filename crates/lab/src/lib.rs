@@ -21,6 +21,8 @@ pub mod cancel;
 pub mod check;
 /// The serial console.
 pub mod console;
+/// A conversation with QEMU.
+mod control;
 /// What this machine has and lacks.
 pub mod doctor;
 /// Errors in the user's terms.
@@ -43,8 +45,12 @@ pub mod newc;
 pub mod process;
 /// A module's project.
 pub mod project;
+/// QEMU's own protocol.
+pub mod qmp;
 /// A run, from start to end.
 pub mod run;
+/// Machines that have booted, kept to start from.
+pub mod saved;
 /// A running machine, and the agent in it.
 pub mod session;
 /// The Rust compiler and its library's source.

@@ -2,7 +2,7 @@
 //! A virtual machine as a description, and the QEMU command line that is a pure function of it.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use wire::Marker;
 
@@ -60,6 +60,18 @@ impl Board {
     }
 }
 
+/// What a machine's first instruction is, and where its memory is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Start {
+    /// The kernel's; memory is QEMU's own.
+    PowerOn,
+    /// The kernel's; memory is this file, which is made and written to, so that the machine can be saved.
+    ToBeSaved(PathBuf),
+    /// The one it was saved before. Memory begins as this file, which is only read: any number of machines use
+    /// it at once.
+    Restored(PathBuf),
+}
+
 /// Everything that shapes a machine before it runs.
 #[derive(Debug, Clone)]
 pub struct Machine {
@@ -88,15 +100,25 @@ pub struct Machine {
     pub tsc_khz: Option<u32>,
     /// Whether the kernel prints from its first moment on. It costs time under emulation.
     pub talkative: bool,
+    /// How it starts.
+    pub start: Start,
 }
 
-/// QEMU's end of a socket, as a file descriptor number in its process.
-pub type Descriptor = i32;
+/// QEMU's ends of sockets, as file descriptor numbers in its process.
+#[derive(Debug, Clone, Copy)]
+pub struct Sockets {
+    /// Carries the agent's messages.
+    pub agent: i32,
+    /// Carries the serial console.
+    pub console: i32,
+    /// Carries QEMU's own protocol, where the machine is to be saved or restored.
+    pub control: i32,
+}
 
 impl Machine {
-    /// QEMU's arguments. `agent` and `console` are the sockets that carry the agent's messages and the
-    /// serial console.
-    pub fn arguments(&self, agent: Descriptor, console: Descriptor) -> Vec<OsString> {
+    /// QEMU's arguments.
+    pub fn arguments(&self, sockets: Sockets) -> Vec<OsString> {
+        let Sockets { agent, console, control } = sockets;
         let mut line = CommandLine::default();
         line.flag("-nodefaults").flag("-no-user-config").flag("-no-reboot");
         line.option("-display", "none").option("-name", "vexlab");
@@ -107,30 +129,48 @@ impl Machine {
         if self.pvh {
             line.option("-bios", "qboot.rom");
         }
-        line.option("-kernel", &self.image).option("-initrd", &self.initramfs);
-        line.option("-append", self.kernel_parameters());
+        // A restored machine has its kernel in memory; QEMU would take longer to read it than for all the rest.
+        if !matches!(self.start, Start::Restored(_)) {
+            line.option("-kernel", &self.image).option("-initrd", &self.initramfs);
+            line.option("-append", self.kernel_parameters());
+        }
         line.option("-chardev", format!("socket,id=console,fd={console}"));
         line.option("-serial", "chardev:console");
         line.option("-chardev", format!("socket,id=agent,fd={agent}"));
         line.option("-device", format!("{},max_ports=2", self.board.device("virtio-serial")));
         line.option("-device", format!("virtserialport,chardev=agent,name={}", wire::PORT));
         for (index, disk) in self.disks.iter().enumerate() {
-            // A comma ends an option's value unless it is doubled.
-            let file = disk.to_string_lossy().replace(',', ",,");
+            let file = option_value(disk);
             line.option("-drive", format!("if=none,id=disk{index},format=raw,cache=unsafe,file={file}"));
             line.option("-device", format!("{},drive=disk{index}", self.board.device("virtio-blk")));
+        }
+        let (file, share) = match &self.start {
+            Start::PowerOn => return line.words,
+            Start::ToBeSaved(file) => (file, "on"),
+            Start::Restored(file) => (file, "off"),
+        };
+        let (size, file) = (self.memory.0, option_value(file));
+        line.option(
+            "-object",
+            format!("memory-backend-file,id=ram,size={size},share={share},mem-path={file}"),
+        );
+        line.option("-chardev", format!("socket,id=control,fd={control}"));
+        line.option("-mon", "chardev=control,mode=control");
+        if let Start::Restored(_) = self.start {
+            line.option("-incoming", "defer");
         }
         line.words
     }
 
     fn machine_option(&self) -> String {
         let accelerator = self.accelerator.name();
+        let memory = if self.start == Start::PowerOn { "" } else { ",memory-backend=ram" };
         match self.board {
             // The machine's own devices are left out where nothing of ours needs them.
             Board::Microvm => {
-                format!("microvm,accel={accelerator},pit=off,pic=off,rtc=on,auto-kernel-cmdline=off")
+                format!("microvm,accel={accelerator},pit=off,pic=off,rtc=on,auto-kernel-cmdline=off{memory}")
             }
-            Board::Q35 => format!("q35,accel={accelerator}"),
+            Board::Q35 => format!("q35,accel={accelerator}{memory}"),
         }
     }
 
@@ -149,6 +189,8 @@ impl Machine {
             if self.talkative { "earlyprintk=serial,ttyS0" } else { "quiet" }.to_owned(),
             // A panic ends the machine instead of keeping it.
             "panic=-1".to_owned(),
+            // By a triple fault, which ends it at once: a restored machine's firmware has no kernel to start.
+            "reboot=t".to_owned(),
             "cryptomgr.notests".to_owned(),
             format!("{}={}", wire::MARKER_PARAMETER, self.marker),
         ];
@@ -180,6 +222,11 @@ pub fn tsc_khz(cpuinfo: &str) -> Option<u32> {
     });
     let khz = sold.or_else(|| value("cpu MHz")?.parse::<f64>().ok().map(|mhz| mhz * 1e3))?;
     (1e5..1e8).contains(&khz).then_some(khz as u32)
+}
+
+/// A path as the last value in an option: a comma would end it unless it is doubled.
+fn option_value(path: &Path) -> String {
+    path.to_string_lossy().replace(',', ",,")
 }
 
 #[derive(Default)]
@@ -218,12 +265,15 @@ mod tests {
             disks: vec!["/run/a,b.img".into()],
             tsc_khz: Some(2_600_000),
             talkative: false,
+            start: Start::PowerOn,
         }
     }
 
+    const SOCKETS: Sockets = Sockets { agent: 3, console: 4, control: 5 };
+
     fn text(machine: &Machine) -> String {
         let words: Vec<_> =
-            machine.arguments(3, 4).iter().map(|w| w.to_string_lossy().into_owned()).collect();
+            machine.arguments(SOCKETS).iter().map(|w| w.to_string_lossy().into_owned()).collect();
         words.join(" ").replace(" -", "\n-")
     }
 
@@ -242,7 +292,7 @@ mod tests {
         -bios qboot.rom
         -kernel /k/vmlinux
         -initrd /i/base.cpio
-        -append console=ttyS0 quiet panic=-1 cryptomgr.notests vexlab.machine=30313233343536373839616263646566 noreplace-smp tsc_early_khz=2600000 tsc=reliable
+        -append console=ttyS0 quiet panic=-1 reboot=t cryptomgr.notests vexlab.machine=30313233343536373839616263646566 noreplace-smp tsc_early_khz=2600000 tsc=reliable
         -chardev socket,id=console,fd=4
         -serial chardev:console
         -chardev socket,id=agent,fd=3
@@ -275,12 +325,48 @@ mod tests {
         -m 262144k
         -kernel /k/vmlinux
         -initrd /i/base.cpio
-        -append console=ttyS0 quiet panic=-1 cryptomgr.notests vexlab.machine=30313233343536373839616263646566
+        -append console=ttyS0 quiet panic=-1 reboot=t cryptomgr.notests vexlab.machine=30313233343536373839616263646566
         -chardev socket,id=console,fd=4
         -serial chardev:console
         -chardev socket,id=agent,fd=3
         -device virtio-serial-pci,max_ports=2
         -device virtserialport,chardev=agent,name=vexlab.agent
+        ");
+    }
+
+    /// What a machine that starts in this way has and an ordinary one has not, and the reverse.
+    fn difference(start: Start) -> String {
+        let (ordinary, other) = (text(&machine()), text(&Machine { start, ..machine() }));
+        let lines = |one: &str, sign: &str, two: &str| -> Vec<String> {
+            let only = one.lines().filter(|line| !two.lines().any(|other| other == *line));
+            only.map(|line| format!("{sign} {line}")).collect()
+        };
+        [lines(&ordinary, "<", &other), lines(&other, ">", &ordinary)].concat().join("\n")
+    }
+
+    #[test]
+    fn a_machine_that_is_to_be_saved_has_its_memory_in_a_file() {
+        insta::assert_snapshot!(difference(Start::ToBeSaved("/s/a,b/memory".into())), @r"
+        < -machine microvm,accel=tcg,pit=off,pic=off,rtc=on,auto-kernel-cmdline=off
+        > -machine microvm,accel=tcg,pit=off,pic=off,rtc=on,auto-kernel-cmdline=off,memory-backend=ram
+        > -object memory-backend-file,id=ram,size=268435456,share=on,mem-path=/s/a,,b/memory
+        > -chardev socket,id=control,fd=5
+        > -mon chardev=control,mode=control
+        ");
+    }
+
+    #[test]
+    fn a_restored_machine_only_reads_its_memory_and_needs_no_kernel() {
+        insta::assert_snapshot!(difference(Start::Restored("/s/memory".into())), @r"
+        < -machine microvm,accel=tcg,pit=off,pic=off,rtc=on,auto-kernel-cmdline=off
+        < -kernel /k/vmlinux
+        < -initrd /i/base.cpio
+        < -append console=ttyS0 quiet panic=-1 reboot=t cryptomgr.notests vexlab.machine=30313233343536373839616263646566 noreplace-smp tsc_early_khz=2600000 tsc=reliable
+        > -machine microvm,accel=tcg,pit=off,pic=off,rtc=on,auto-kernel-cmdline=off,memory-backend=ram
+        > -object memory-backend-file,id=ram,size=268435456,share=off,mem-path=/s/memory
+        > -chardev socket,id=control,fd=5
+        > -mon chardev=control,mode=control
+        > -incoming defer
         ");
     }
 

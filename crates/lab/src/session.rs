@@ -14,17 +14,21 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use command_fds::{CommandFdExt, FdMapping};
-use wire::{Decoder, Reply, Request, Stream};
+use wire::{Challenge, Decoder, Reply, Request, Stream};
 
 use crate::cancel::{Cancel, POLL};
 use crate::console::Watch;
+use crate::control::Control;
 use crate::error::{Context, Error, Result};
-use crate::machine::Machine;
+use crate::machine::{Machine, Sockets, Start};
 use crate::process::end_group;
+use crate::qmp::{self, Message, Version};
 
 /// The descriptors that QEMU finds its sockets at.
-const AGENT_FD: i32 = 3;
-const CONSOLE_FD: i32 = 4;
+const SOCKETS: Sockets = Sockets { agent: 3, console: 4, control: 5 };
+
+/// How long QEMU may take to carry out a command, saving included.
+const CONTROL: Duration = Duration::from_secs(10);
 
 /// How long an answer is waited for after the kernel has oopsed.
 const AFTER_OOPS: Duration = Duration::from_secs(3);
@@ -44,6 +48,8 @@ pub enum Lost {
     },
     /// What came from the machine is no message, or not one that fits.
     Nonsense(String),
+    /// QEMU won't, or can't, save or restore the machine.
+    Control(String),
     /// The user stopped it.
     Interrupted(Error),
 }
@@ -59,6 +65,7 @@ impl fmt::Display for Lost {
                 write!(f, "the machine ended without its end message; QEMU said: {}", qemu.trim())
             }
             Self::Nonsense(what) => write!(f, "the machine sent {what}"),
+            Self::Control(what) => write!(f, "QEMU said: {what}"),
             Self::Interrupted(error) => error.fmt(f),
         }
     }
@@ -104,6 +111,10 @@ pub struct Session {
     cancel: Cancel,
     qemu_log: PathBuf,
     open: bool,
+    challenge: Challenge,
+    control: Option<Control>,
+    /// The QEMU that saved the machine, where it was restored.
+    restored: Option<Version>,
     started: Instant,
     /// When the last reply arrived.
     answered: Instant,
@@ -113,7 +124,15 @@ pub struct Session {
 enum Incoming {
     Reply(Reply, Instant),
     Nonsense(String),
+    Control(Message),
     Closed,
+}
+
+/// What [`Session::hear`] has heard.
+enum Heard {
+    Reply(Reply, Instant),
+    Aside,
+    Nothing,
 }
 
 /// Sends to the agent from any thread. A thread of its own writes to the socket, so that a machine that
@@ -163,19 +182,38 @@ impl Outgoing {
 }
 
 impl Session {
-    /// Starts the machine and greets its agent. The console goes to `console.log` in `dir`, QEMU's own words to `qemu.log`.
+    /// Starts the machine and greets its agent. The console goes to `console.log` in `dir`, behind what is there
+    /// already, QEMU's own words to `qemu.log`.
     ///
     /// # Errors
     ///
     /// When QEMU can't be started or the files can't be made.
     pub fn start(machine: &Machine, dir: &Path, cancel: &Cancel) -> Result<Self> {
-        let (port, agent_end) = UnixStream::pair().context(|| "make a socket for the agent".to_owned())?;
-        let (console, console_end) =
-            UnixStream::pair().context(|| "make a socket for the console".to_owned())?;
-        let console_file = create(&dir.join("console.log"))?;
+        let pair = |what: &str| UnixStream::pair().context(|| format!("make a socket for {what}"));
+        let (port, agent_end) = pair("the agent")?;
+        let (console, console_end) = pair("the console")?;
+        let (control, control_end) = match machine.start {
+            Start::PowerOn => (None, None),
+            Start::ToBeSaved(_) | Start::Restored(_) => {
+                let (ours, theirs) = pair("QEMU")?;
+                (Some(ours), Some(theirs))
+            }
+        };
+        let console_file = dir.join("console.log");
+        let console_file = File::options()
+            .append(true)
+            .create(true)
+            .open(&console_file)
+            .context(|| format!("make {}", console_file.display()))?;
         let qemu_log = dir.join("qemu.log");
+        let errors = File::create(&qemu_log).context(|| format!("make {}", qemu_log.display()))?;
+        let ends = [
+            (SOCKETS.agent, Some(agent_end)),
+            (SOCKETS.console, Some(console_end)),
+            (SOCKETS.control, control_end),
+        ];
         let started = Instant::now();
-        let child = spawn(machine, agent_end.into(), console_end.into(), create(&qemu_log)?)?;
+        let child = spawn(machine, ends, errors)?;
 
         let watch = Arc::new(Watch::default());
         let (sender, incoming) = mpsc::channel();
@@ -184,11 +222,15 @@ impl Session {
             let watch = Arc::clone(&watch);
             move || keep_console(console, console_file, &watch)
         });
+        let control = control.map(Control::open);
+        if let Some(control) = &control {
+            let sender = sender.clone();
+            control.listen(move |message| sender.send(Incoming::Control(message)).is_ok())?;
+        }
         std::thread::spawn(move || read_replies(port, &sender));
-        let unix_seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
-        let hello = Request::Hello { version: wire::VERSION, marker: machine.marker, unix_seconds };
-        outgoing.send(&hello).map_err(|lost| Error::lab(lost.to_string()))?;
-        Ok(Self {
+        let random = || "read random bytes".to_owned();
+        let challenge = Challenge::from_le_bytes(crate::random_bytes().context(random)?);
+        let session = Self {
             child,
             incoming,
             outgoing,
@@ -197,9 +239,121 @@ impl Session {
             cancel: cancel.clone(),
             qemu_log,
             open: true,
+            challenge,
+            control,
+            restored: None,
             started,
             answered: started,
-        })
+        };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let hello = Request::Hello {
+            version: wire::VERSION,
+            marker: machine.marker,
+            challenge,
+            unix_nanos: u64::try_from(now.as_nanos()).unwrap_or_default(),
+            seed: crate::random_bytes().context(random)?,
+        };
+        session.send(&hello).map_err(|lost| Error::lab(lost.to_string()))?;
+        Ok(session)
+    }
+
+    /// Starts a machine from its saved state: as [`start`](Self::start), with the state of its devices, which
+    /// this version of QEMU has saved, in a file.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start). That it can't be restored is told by [`wait_for_boot`](Self::wait_for_boot).
+    pub fn restore(
+        machine: &Machine,
+        devices: &Path,
+        version: &Version,
+        dir: &Path,
+        cancel: &Cancel,
+    ) -> Result<Self> {
+        let mut session = Self::start(machine, dir, cancel)?;
+        if let Some(control) = &mut session.control {
+            // Nobody waits until QEMU has read it; its processors start as soon as all is there.
+            control.tell(&[qmp::restore(version, devices)]);
+        }
+        session.restored = Some(version.clone());
+        Ok(session)
+    }
+
+    /// Saves the machine, whose agent waits, by writing the state of its devices to a file; its memory is one
+    /// already. It has stopped for ever then. Where it can't be saved it goes on. Gives the QEMU that did it.
+    ///
+    /// # Errors
+    ///
+    /// [`Lost`]; after [`Lost::Control`] the machine goes on.
+    pub fn save(&mut self, devices: &Path) -> Result<Version, Lost> {
+        self.control(&[])?;
+        let version = self.control.as_ref().and_then(Control::version).cloned();
+        let version = version.ok_or_else(|| Lost::Control("it did not say which it is".to_owned()))?;
+        self.control(&[qmp::tell_progress(), qmp::save(&version, devices)])?;
+        let end = |control: &Control| match control.migration() {
+            Some("completed") => devices.exists(),
+            status => status == Some("failed"),
+        };
+        self.hear_until(end)?;
+        match self.control.as_ref().and_then(Control::migration) {
+            Some("completed") => Ok(version),
+            _ => {
+                let said = fs::read_to_string(&self.qemu_log).unwrap_or_default();
+                Err(Lost::Control(format!("saving failed\n{said}")))
+            }
+        }
+    }
+
+    /// Tells QEMU to do things, and waits until they are done.
+    fn control(&mut self, commands: &[String]) -> Result<(), Lost> {
+        let Some(control) = &mut self.control else {
+            return Err(Lost::Control("nothing, since it was not asked to listen".to_owned()));
+        };
+        control.tell(commands);
+        self.hear_until(Control::is_quiet)?;
+        let refusal = self.control.as_ref().and_then(Control::refusal);
+        refusal.map_or(Ok(()), |why| Err(Lost::Control(why.to_owned())))
+    }
+
+    fn hear_until(&mut self, done: impl Fn(&Control) -> bool) -> Result<(), Lost> {
+        let deadline = Instant::now() + CONTROL;
+        while !self.control.as_ref().is_some_and(&done) {
+            if let Heard::Reply(reply, _) = self.hear()? {
+                return Err(Lost::Nonsense(format!("{reply:?}, for which nobody asked")));
+            }
+            if Instant::now() > deadline {
+                return Err(Lost::TimedOut { limit: CONTROL });
+            }
+        }
+        Ok(())
+    }
+
+    /// What comes next, at the latest after a moment. What the kernel and QEMU say on the side is kept.
+    fn hear(&mut self) -> Result<Heard, Lost> {
+        match self.incoming.recv_timeout(POLL) {
+            Ok(Incoming::Reply(Reply::Log { level, text, .. }, _)) => {
+                self.log.push(LogRecord { level, text });
+            }
+            Ok(Incoming::Reply(reply, arrived)) => return Ok(Heard::Reply(reply, arrived)),
+            Ok(Incoming::Control(message)) => {
+                if let Some(control) = &mut self.control {
+                    control.heard(message);
+                    if let (Some(_), Some(why)) = (&self.restored, control.refusal()) {
+                        return Err(Lost::Control(why.to_owned()));
+                    }
+                }
+            }
+            Ok(Incoming::Nonsense(what)) => return Err(Lost::Nonsense(what)),
+            Ok(Incoming::Closed) | Err(RecvTimeoutError::Disconnected) => return Err(self.ended()),
+            Err(RecvTimeoutError::Timeout) => {
+                self.cancel.check().map_err(Lost::Interrupted)?;
+                if self.child.try_wait().is_ok_and(|status| status.is_some()) {
+                    return Err(self.ended());
+                }
+                return Ok(Heard::Nothing);
+            }
+        }
+        Ok(Heard::Aside)
     }
 
     /// What has been seen of the console.
@@ -224,8 +378,21 @@ impl Session {
     ///
     /// [`Lost`], also when the agent refuses.
     pub fn wait_for_boot(&mut self, limit: Duration) -> Result<Duration, Lost> {
-        match self.wait(Some(limit), &mut Collect::default())? {
-            Reply::Hello { version: wire::VERSION, .. } => Ok(self.answered - self.started),
+        let mut reply = self.wait(Some(limit), &mut Collect::default());
+        if let Some(saved) = self.restored.clone() {
+            if reply.is_ok() {
+                self.hear_until(Control::is_quiet)?;
+            }
+            if let Some(here) =
+                self.control.as_ref().and_then(Control::version).filter(|here| **here != saved)
+            {
+                reply = Err(Lost::Control(format!("this is {here}, and it was saved by {saved}")));
+            }
+        }
+        match reply? {
+            Reply::Hello { version: wire::VERSION, challenge, .. } if challenge == self.challenge => {
+                Ok(self.answered - self.started)
+            }
             other => Err(Lost::Nonsense(format!("{other:?} instead of its greeting"))),
         }
     }
@@ -260,33 +427,24 @@ impl Session {
         let mut deadline = limit.map(|limit| Instant::now() + limit);
         let mut oops_seen = false;
         loop {
-            match self.incoming.recv_timeout(POLL) {
-                Ok(Incoming::Reply(Reply::Output { stream, data }, _)) => listener.output(stream, &data),
-                Ok(Incoming::Reply(Reply::Log { level, text, .. }, _)) => {
-                    self.log.push(LogRecord { level, text })
-                }
-                Ok(Incoming::Reply(Reply::Refused { reason }, _)) => {
+            match self.hear()? {
+                Heard::Reply(Reply::Output { stream, data }, _) => listener.output(stream, &data),
+                Heard::Reply(Reply::Refused { reason }, _) => {
                     return Err(Lost::Nonsense(format!("a refusal: {reason}")));
                 }
-                Ok(Incoming::Reply(reply, arrived)) => {
+                Heard::Reply(reply, arrived) => {
                     debug_assert!(reply.ends_request());
                     self.answered = arrived;
                     return Ok(reply);
                 }
-                Ok(Incoming::Nonsense(what)) => return Err(Lost::Nonsense(what)),
-                Ok(Incoming::Closed) | Err(RecvTimeoutError::Disconnected) => return Err(self.ended()),
-                Err(RecvTimeoutError::Timeout) => {
-                    self.cancel.check().map_err(Lost::Interrupted)?;
-                    // Whoever is asked may have died of it with a lock in hand, and never answer.
-                    if !oops_seen && self.watch.has_oopsed() {
-                        oops_seen = true;
-                        limit = Some(limit.map_or(AFTER_OOPS, |limit| limit.min(AFTER_OOPS)));
-                        deadline = limit.map(|limit| Instant::now() + limit);
-                    }
-                    if self.child.try_wait().is_ok_and(|status| status.is_some()) {
-                        return Err(self.ended());
-                    }
+                Heard::Aside => {}
+                // Whoever is asked may have died of it with a lock in hand, and never answer.
+                Heard::Nothing if !oops_seen && self.watch.has_oopsed() => {
+                    oops_seen = true;
+                    limit = Some(limit.map_or(AFTER_OOPS, |limit| limit.min(AFTER_OOPS)));
+                    deadline = limit.map(|limit| Instant::now() + limit);
                 }
+                Heard::Nothing => {}
             }
             if let (Some(limit), Some(deadline)) = (limit, deadline)
                 && Instant::now() > deadline
@@ -343,26 +501,23 @@ impl Drop for Session {
     }
 }
 
-fn create(path: &Path) -> Result<File> {
-    File::create(path).context(|| format!("make {}", path.display()))
-}
-
 /// Starts QEMU in a process group of its own. `setpriv` makes the kernel end it when the thread that started
 /// it ends, however that happens; it replaces itself by QEMU, so that the process is QEMU's.
-fn spawn(machine: &Machine, agent: OwnedFd, console: OwnedFd, errors: File) -> Result<Child> {
+fn spawn(machine: &Machine, sockets: [(i32, Option<UnixStream>); 3], errors: File) -> Result<Child> {
     let mut command = Command::new("setpriv");
+    let mappings = sockets.into_iter().filter_map(|(child_fd, socket)| {
+        let parent_fd = OwnedFd::from(socket?);
+        Some(FdMapping { parent_fd, child_fd })
+    });
     command
         .args(["--pdeathsig", "KILL", "--"])
         .arg(&machine.qemu)
-        .args(machine.arguments(AGENT_FD, CONSOLE_FD))
+        .args(machine.arguments(SOCKETS))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(errors)
         .process_group(0)
-        .fd_mappings(vec![
-            FdMapping { parent_fd: agent, child_fd: AGENT_FD },
-            FdMapping { parent_fd: console, child_fd: CONSOLE_FD },
-        ])
+        .fd_mappings(mappings.collect())
         .map_err(|_| Error::lab("QEMU's sockets collide"))?;
     command.spawn().map_err(|cause| match cause.kind() {
         io::ErrorKind::NotFound => {

@@ -12,11 +12,10 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
-use tempfile::TempDir;
 
 use crate::Lab;
 use crate::apt::{self, Archive, Package, Suites};
-use crate::cache::make_dir;
+use crate::cache::{Staging, make_dir};
 use crate::error::{Context, Error, Result};
 use crate::process::Program;
 
@@ -188,7 +187,7 @@ fn is_of_version(debian: &str, version: &str) -> bool {
 
 /// Makes what is to be the folder `shadow`: `sysroot`, links to all of the real one, with the library's
 /// source; and `rustc`, which uses it.
-fn make_shadow(lab: &Lab, rustc: &Path, real: &Path, shadow: &Path, library: &Path) -> Result<TempDir> {
+fn make_shadow(lab: &Lab, rustc: &Path, real: &Path, shadow: &Path, library: &Path) -> Result<Staging> {
     let staging = lab.cache.staging()?;
     let sysroot = staging.path().join("sysroot");
     let mut from = real.to_owned();

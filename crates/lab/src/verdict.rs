@@ -133,6 +133,10 @@ pub enum Phase {
     Link,
     /// From QEMU's start to the agent's first message.
     Boot,
+    /// Saving the machine that has booted.
+    Save,
+    /// From QEMU's start to the first message of the agent of a saved machine.
+    Restore,
     /// Loading the module, and the ones that it needs.
     Load,
     /// The tests, or the command.
@@ -149,6 +153,8 @@ impl Phase {
             Self::Build => "build",
             Self::Link => "link",
             Self::Boot => "boot",
+            Self::Save => "save",
+            Self::Restore => "restore",
             Self::Load => "load",
             Self::Tests => "tests",
             Self::Unload => "unload",

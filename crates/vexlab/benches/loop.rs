@@ -114,25 +114,29 @@ impl Bench {
             ("QEMU, microvm without ACPI: finds no virtio device, the floor", Times(Vec::new())),
             ("QEMU, microvm with ACPI: the least machine to talk to", Times(Vec::new())),
             ("QEMU, q35", Times(Vec::new())),
-            ("`vexlab run --no-module -- true`", Times(Vec::new())),
-            ("`vexlab run -- true`, with vexfs.ko", Times(Vec::new())),
+            ("`vexlab run --cold --no-module -- true`", Times(Vec::new())),
+            ("`vexlab run --cold -- true`, with vexfs.ko", Times(Vec::new())),
+            ("`vexlab run --no-module -- true`, from a saved machine", Times(Vec::new())),
+            ("`vexlab run -- true`, with vexfs.ko, from a saved machine", Times(Vec::new())),
         ];
         for round in 0..=ROUNDS {
             let times = [
                 self.bare(&kernel, "microvm,acpi=off", &floor),
                 self.bare(&kernel, "microvm", &floor),
                 self.bare(&kernel, "q35", &floor),
+                self.vexlab(&["run", "--accel", "tcg", "-k", name, "--cold", "--no-module", "--", "true"]),
+                self.vexlab(&["run", "--accel", "tcg", "-k", name, "--cold", "--", "true"]),
                 self.vexlab(&["run", "--accel", "tcg", "-k", name, "--no-module", "--", "true"]),
                 self.vexlab(&["run", "--accel", "tcg", "-k", name, "--", "true"]),
             ];
             eprintln!("{name}: round {round} of {ROUNDS}");
-            // The first round fills the caches.
+            // The first round fills the caches, and saves the machines.
             if round > 0 {
                 rows.iter_mut().zip(times).for_each(|(row, time)| row.1.0.push(time));
             }
         }
         let floor = rows[0].1.median();
-        println!("## From power-on to the end of `true`, {name}\n");
+        println!("## From the program's start to the end of `true`, {name}\n");
         println!(
             "| what | seconds | times the floor | times the least machine to talk to |\n| --- | ---: | ---: | ---: |"
         );
@@ -155,14 +159,16 @@ impl Bench {
             ("one Rust file touched", "kernel/glue/src/errno.rs", Times(Vec::new())),
             ("one C file touched", "kernel/super.c", Times(Vec::new())),
             ("nothing touched", "", Times(Vec::new())),
+            ("nothing touched, `--cold`", "", Times(Vec::new())),
         ];
         for round in 1..=ROUNDS {
-            for (_, file, times) in &mut rows {
+            for (what, file, times) in &mut rows {
                 if !file.is_empty() {
                     let file = File::options().append(true).open(copy.join(*file)).expect("a source");
                     file.set_modified(SystemTime::now()).expect("touch a source");
                 }
-                times.0.push(self.vexlab_in(&copy, &test));
+                let cold: &[&str] = if what.ends_with("`--cold`") { &["--cold"] } else { &[] };
+                times.0.push(self.vexlab_in(&copy, &[&test, cold].concat()));
             }
             eprintln!("loop: round {round} of {ROUNDS}");
         }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use lab::project::Size;
 
 /// Takes a kernel module from source to a verdict in a real kernel, in a throw-away virtual machine
 #[derive(Debug, Parser)]
@@ -44,6 +45,9 @@ pub(crate) enum Command {
     Run(CommandArgs),
     /// Open a shell in a fresh machine with the module loaded
     Shell(ShellArgs),
+    /// Machines that have booted already, which runs start from
+    #[command(subcommand)]
+    Cache(Cache),
     /// Write a commented vexlab.toml for the module in this folder
     Init,
     /// Print the completions for a shell
@@ -82,6 +86,18 @@ pub(crate) enum Kernel {
     Remove {
         /// Its name
         name: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Cache {
+    /// List the saved machines, the most recently used first
+    Show,
+    /// Remove saved machines, the least recently used first
+    Prune {
+        /// Keep those that take no more than this together, like 256M or 1G
+        #[arg(long, value_name = "SIZE")]
+        keep: Option<Size>,
     },
 }
 
@@ -133,6 +149,10 @@ pub(crate) struct RunArgs {
     /// What runs the machine; by default KVM is tried, and emulation used where no machine boots under it
     #[arg(long, value_name = "ACCELERATOR")]
     pub(crate) accel: Option<Accelerator>,
+
+    /// Start the machine from power-on, instead of from a saved one that has booted already
+    #[arg(long)]
+    pub(crate) cold: bool,
 
     /// Load the module all the same if a check would refuse it: the kernel is the judge
     #[arg(long)]

@@ -174,6 +174,11 @@ pub(crate) fn verdict(module: &str, kernel: &str, record: &Record) {
     }
 }
 
+/// A size on disk.
+pub(crate) fn megabytes(bytes: u64) -> String {
+    format!("{} MB", bytes.div_ceil(1_000_000))
+}
+
 /// The phases and their times on one line.
 fn phases(phases: &[(Phase, Duration)]) -> String {
     let times: Vec<_> =

@@ -9,11 +9,19 @@ use core::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// Marks one machine as started by one `vexlab`: 128 random bits, 32 hexadecimal digits on the kernel's
-/// command line. Holding one proves nothing by itself; the agent compares the one it was booted with
-/// with the one that the host sends.
+/// Marks a machine as started by `vexlab`: 128 bits, 32 hexadecimal digits on the kernel's command line. They
+/// are a digest of what the machine was made of, so that one which is restored from a saved state is told from
+/// all that were made in another way. Holding one proves nothing by itself; the agent compares the one it was
+/// booted with with the one that the host sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Marker([u8; 16]);
+
+/// A number that the host makes up for each session, and that the agent has to say back: what answers is
+/// running now, and hears this host.
+pub type Challenge = u64;
+
+/// How many random bytes the host gives to a machine: what the kernel's random pool holds.
+pub const SEED: usize = 32;
 
 /// A text that is not a [`Marker`].
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -68,14 +76,20 @@ pub struct Process {
 /// that go to a running process (`Stdin`, `StdinEnd`, `Resize`, `Signal`), which are not answered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
-    /// Opens the session. Answered by [`Reply::Hello`].
+    /// Opens the session. Answered by [`Reply::Hello`]. A machine that is saved while nothing is being carried
+    /// out is greeted once more when it is restored, by another host process and at another time.
     Hello {
         /// The host's [`VERSION`](crate::VERSION).
         version: u16,
         /// The marker that the host booted this machine with.
         marker: Marker,
-        /// The host's clock: seconds since 1970.
-        unix_seconds: u64,
+        /// To be said back.
+        challenge: Challenge,
+        /// The host's clock: nanoseconds since 1970.
+        unix_nanos: u64,
+        /// Random bytes for the machine's own random numbers, which are those of every other machine that was
+        /// restored from the same state until then.
+        seed: [u8; SEED],
     },
     /// Writes to a file, making its folders. Answered by [`Reply::Done`] or [`Reply::Failed`].
     Put {
@@ -160,10 +174,8 @@ pub enum Reply {
     Hello {
         /// The agent's [`VERSION`](crate::VERSION).
         version: u16,
-        /// The running kernel, as `uname -r` says it.
-        release: String,
-        /// Microseconds since the machine's kernel started.
-        uptime_micros: u64,
+        /// The host's.
+        challenge: Challenge,
     },
     /// The request was carried out.
     Done,

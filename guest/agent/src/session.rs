@@ -5,7 +5,7 @@ use std::mem;
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::Duration;
 
-use wire::{FrameError, Marker, Reply, Request};
+use wire::{Challenge, FrameError, Marker, Reply, Request, SEED};
 
 use crate::boot::{self, BootError};
 use crate::guard::Machine;
@@ -248,7 +248,10 @@ impl<'m> Session<'m> {
 
     fn handle(&mut self, request: Request) -> Result<(), End> {
         match request {
-            Request::Hello { version, marker, unix_seconds } => self.hello(version, marker, unix_seconds),
+            Request::Hello { version, marker, challenge, unix_nanos, seed } => {
+                self.admit(version, marker)?;
+                self.hello(challenge, unix_nanos, &seed)
+            }
             _ if !self.open => Err(End::Refused("the first message is not a hello".into())),
             Request::Put { path, mode, append, data } => {
                 self.begin(format!("put {path}"), |_| helper::put(path, mode, append, data))
@@ -290,29 +293,32 @@ impl<'m> Session<'m> {
         Ok(())
     }
 
-    fn hello(&mut self, version: u16, marker: Marker, unix_seconds: u64) -> Result<(), End> {
-        if self.open {
-            return Err(End::Refused("a second hello".into()));
-        }
-        if version != wire::VERSION {
-            let ours = wire::VERSION;
-            return Err(End::Refused(format!(
-                "the host speaks version {version}, this agent version {ours}"
-            )));
-        }
-        if marker != self.machine.marker() {
-            let ours = self.machine.marker();
-            return Err(End::Refused(format!("the host looks for machine {marker}, this is {ours}")));
-        }
+    /// Refuses a host that is not ours, or that interrupts.
+    fn admit(&self, version: u16, marker: Marker) -> Result<(), End> {
+        let (our_version, our_marker) = (wire::VERSION, self.machine.marker());
+        let reason = if self.job.is_some() {
+            "a hello while a request is carried out".to_owned()
+        } else if version != our_version {
+            format!("the host speaks version {version}, this agent version {our_version}")
+        } else if marker != our_marker {
+            format!("the host looks for machine {marker}, this is {our_marker}")
+        } else {
+            return Ok(());
+        };
+        Err(End::Refused(reason))
+    }
+
+    /// Opens the session, or goes on with it as a machine that was restored: with the present time, and with
+    /// random numbers of its own.
+    fn hello(&mut self, challenge: Challenge, unix_nanos: u64, seed: &[u8; SEED]) -> Result<(), End> {
         self.forward_log(MOST_RECORDS)?;
-        self.open = true;
-        let prepared = sys::set_clock(unix_seconds).and_then(|()| sys::show_all_on_console());
+        // What holds already isn't done again: all that a restored machine does takes an emulator long.
+        let first = !mem::replace(&mut self.open, true);
+        let prepared = sys::set_clock(Duration::from_nanos(unix_nanos))
+            .and_then(|()| sys::seed_random_numbers(seed))
+            .and_then(|()| if first { sys::show_all_on_console() } else { Ok(()) });
         prepared.map_err(|error| End::Refused(format!("prepare the session: {error}")))?;
-        let release = fs::read_to_string("/proc/sys/kernel/osrelease")
-            .map_err(|error| End::Refused(format!("read the kernel's release: {error}")))?;
-        let release = release.trim_end().to_owned();
-        let uptime_micros = sys::uptime_micros();
-        Ok(self.port.queue(&Reply::Hello { version: wire::VERSION, release, uptime_micros })?)
+        Ok(self.port.queue(&Reply::Hello { version: wire::VERSION, challenge })?)
     }
 
     /// Starts what a request asks for, unless something is running.

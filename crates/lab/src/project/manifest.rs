@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de};
@@ -333,23 +334,28 @@ impl TryFrom<TestTable> for Test {
     }
 }
 
-impl<'de> Deserialize<'de> for Size {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
         let (digits, shift) = match text.as_bytes().last() {
             Some(b'K') => (&text[..text.len() - 1], 10),
             Some(b'M') => (&text[..text.len() - 1], 20),
             Some(b'G') => (&text[..text.len() - 1], 30),
-            _ => (text.as_str(), 0),
+            _ => (text, 0),
         };
         let bytes = digits
             .parse::<u64>()
             .ok()
             .and_then(|n| n.checked_mul(1 << shift))
             .filter(|n| (1..1 << 44).contains(n));
-        bytes.map(Self).ok_or_else(|| {
-            de::Error::custom(format!("`{text}` is no size; write it like \"256M\" or \"1G\""))
-        })
+        bytes.map(Self).ok_or_else(|| format!("`{text}` is no size; write it like \"256M\" or \"1G\""))
+    }
+}
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
 }
 

@@ -2,7 +2,7 @@
 //! A run: one machine from start to end, and the record of it.
 //!
 //! [`test`] takes a project from source to a verdict; [`command`] runs one program beside the loaded
-//! module. The machine boots while the module is built. Both go through the same phases, in [`boot`] and [`steps`], and end in [`Record::class`].
+//! module. The machine is restored, or boots, while the module is built. Both go through the same phases, in [`boot`] and [`steps`], and end in [`Record::class`].
 
 mod boot;
 mod steps;
@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use wire::{Exit, Process};
 
+use boot::Booting;
 pub use boot::{Terminal, find_qemu};
 
 use crate::Lab;
@@ -22,6 +23,7 @@ use crate::event::Event;
 use crate::kernel::Kernel;
 use crate::machine::{Accelerator, Machine};
 use crate::project::{self, Manifest, Project};
+use crate::session::Session;
 use crate::verdict::{Class, Phase, TestResult};
 use steps::Run;
 
@@ -35,6 +37,18 @@ pub fn describe_for_trial(lab: &Lab, kernel: &Kernel) -> Result<Machine> {
     boot::describe(lab, kernel, &wanted, Some(Accelerator::Kvm), Path::new("."))
 }
 
+/// A machine of this kernel without a module, whose agent waits: restored where one was saved, else booted, saved
+/// and restored. Its console and QEMU's words go to `dir`.
+///
+/// # Errors
+///
+/// When what it is made of can't be provided, or it does not boot.
+pub fn machine(lab: &Lab, kernel: &Kernel, accelerator: Option<Accelerator>, dir: &Path) -> Result<Session> {
+    let machine = boot::describe(lab, kernel, &project::Machine::default(), accelerator, dir)?;
+    let limit = project::Timeouts::default().boot;
+    Ok(Booting::start(lab, kernel, machine, dir, false)?.wait(limit)?.0)
+}
+
 /// What the user chose for a run, beside what `vexlab.toml` says.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Options {
@@ -44,6 +58,8 @@ pub struct Options {
     pub accelerator: Option<Accelerator>,
     /// Load the module even if a check would refuse it: the kernel is the judge.
     pub kernel_decides: bool,
+    /// Start the machine from power-on, and save nothing of it.
+    pub cold: bool,
 }
 
 /// What is known after a run.
@@ -83,7 +99,7 @@ impl Record {
 /// can't do its work. Whatever a machine shows is in the [`Record`].
 pub fn test(lab: &Lab, project: &Project, kernel: &Kernel, options: Options) -> Result<Record> {
     let mut run = Run::prepare(lab, Some(project.manifest()), kernel, options.accelerator)?;
-    run.start()?;
+    run.start(options.cold)?;
     let module = Module::build(lab, &mut run, project, kernel, options)?;
     run.wait_for_boot()?;
     let outcome = run
@@ -110,7 +126,7 @@ pub fn command(
 ) -> Result<Record> {
     let mut run = Run::prepare(lab, project.map(Project::manifest), kernel, options.accelerator)?;
     run.tell_results = false;
-    run.start()?;
+    run.start(options.cold)?;
     let module = match project {
         Some(project) => Some(Module::build(lab, &mut run, project, kernel, options)?),
         None => None,

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use siphasher::sip::SipHasher24;
 use wire::{Exit, Process, Reply, Request};
 
-use super::boot::{self, Terminal};
+use super::boot::{self, Booting, Terminal};
 use super::trouble::{Trouble, of_taint, with_splat};
 use super::{Module, Record, guest_path, new_dir, report_phase};
 use crate::Lab;
@@ -31,6 +31,7 @@ pub(super) struct Run<'a> {
     machine: Machine,
     timeouts: Timeouts,
     tests: Vec<Test>,
+    booting: Option<Booting<'a>>,
     session: Option<Session>,
     dir: Option<PathBuf>,
     started: Instant,
@@ -72,6 +73,7 @@ impl<'a> Run<'a> {
             machine,
             timeouts: manifest.map(|manifest| manifest.timeouts.clone()).unwrap_or_default(),
             tests: manifest.map(|manifest| manifest.tests.clone()).unwrap_or_default(),
+            booting: None,
             session: None,
             dir: Some(dir),
             started,
@@ -90,31 +92,34 @@ impl<'a> Run<'a> {
         report_phase(self.lab, &mut self.phases, phase, time);
     }
 
-    /// Starts the machine, which boots while other work is done.
-    pub(super) fn start(&mut self) -> Result<()> {
-        self.session = Some(Session::start(&self.machine, self.dir(), &self.lab.cancel)?);
+    /// Starts the machine, which boots, or is restored, while other work is done.
+    pub(super) fn start(&mut self, cold: bool) -> Result<()> {
+        let booting = Booting::start(self.lab, self.kernel, self.machine.clone(), self.dir(), cold)?;
+        self.booting = Some(booting);
         Ok(())
     }
 
-    /// Waits until the machine has booted.
+    /// Waits until the machine's agent answers.
     pub(super) fn wait_for_boot(&mut self) -> Result<()> {
         let what = format!("booting {}", self.kernel.name());
         self.lab.progress(&what, 0, 0);
-        let dir = self.dir().to_owned();
-        let session = self.session.as_mut().expect("the machine was started");
-        let time = boot::wait(self.lab, session, &self.machine, &dir, self.timeouts.boot);
+        let booting = self.booting.take().expect("the machine was started");
+        let booted = booting.wait(self.timeouts.boot);
         self.lab.progress_end();
-        match time {
-            Ok(time) => self.phase(Phase::Boot, time),
+        match booted {
+            Ok((session, phases)) => {
+                self.session = Some(session);
+                phases.into_iter().for_each(|(phase, time)| self.phase(phase, time));
+                Ok(())
+            }
             Err(error) => {
                 // The console of a machine that did not boot is what the message points to.
                 if error.kind() == crate::error::Kind::Lab {
                     self.dir = None;
                 }
-                return Err(error);
+                Err(error)
             }
         }
-        Ok(())
     }
 
     /// Loads the module, after those that it needs.
@@ -456,7 +461,7 @@ impl<'a> Run<'a> {
     fn lost(&mut self, lost: Lost, what: &str) -> Trouble {
         let class = match &lost {
             Lost::TimedOut { .. } => Class::Hang,
-            Lost::Ended { .. } | Lost::Nonsense(_) => Class::MachineLost,
+            Lost::Ended { .. } | Lost::Nonsense(_) | Lost::Control(_) => Class::MachineLost,
             Lost::Interrupted(_) => Class::Interrupted,
         };
         if matches!(lost, Lost::Ended { .. }) {
@@ -468,6 +473,7 @@ impl<'a> Run<'a> {
 
 impl Drop for Run<'_> {
     fn drop(&mut self) {
+        self.booting = None;
         self.session = None;
         if let Some(dir) = &self.dir {
             // Nothing is left of a run that did not come to its end.

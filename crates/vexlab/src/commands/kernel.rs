@@ -6,7 +6,7 @@ use lab::error::{Error, Result};
 use lab::kernel::{self, Condition};
 
 use crate::cli;
-use crate::output::print;
+use crate::output::{megabytes, print};
 
 pub(crate) fn kernel(lab: &Lab, command: &cli::Kernel) -> Result<()> {
     match command {
@@ -64,8 +64,4 @@ fn remove(lab: &Lab, name: &str) -> Result<()> {
         None => print(format!("{name} was not here")),
     }
     Ok(())
-}
-
-fn megabytes(bytes: u64) -> String {
-    format!("{} MB", bytes.div_ceil(1_000_000))
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The commands: each reads its arguments, has the lab do the work, and prints what came of it.
 
+mod cache;
 mod check;
 mod doctor;
 mod kernel;
@@ -31,6 +32,7 @@ pub(crate) fn dispatch(lab: &Lab, cli: &Cli) -> Result<u8> {
         Command::Check(arguments) => check::check(lab, &cli.project, arguments),
         Command::Run(arguments) => machine::run(lab, &cli.project, arguments),
         Command::Shell(arguments) => machine::shell(lab, &cli.project, arguments),
+        Command::Cache(command) => cache::cache(lab, command).map(|()| 0),
         Command::Init => init(&cli.project).map(|()| 0),
         Command::Completions { shell } => {
             clap_complete::generate(*shell, &mut Cli::command(), "vexlab", &mut std::io::stdout());
@@ -80,6 +82,7 @@ impl From<&RunArgs> for run::Options {
             build: (&arguments.build.how).into(),
             accelerator: arguments.accel.map(Into::into),
             kernel_decides: arguments.no_check,
+            cold: arguments.cold,
         }
     }
 }

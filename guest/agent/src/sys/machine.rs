@@ -10,6 +10,8 @@ use std::path::Path;
 use std::ptr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use wire::SEED;
+
 use super::check;
 use crate::guard::Machine;
 
@@ -73,18 +75,43 @@ pub(crate) fn uptime_micros() -> u64 {
     time.tv_sec as u64 * 1_000_000 + time.tv_nsec as u64 / 1000
 }
 
-/// Sets the clock, unless it is right to the second.
-pub(crate) fn set_clock(unix_seconds: u64) -> io::Result<()> {
-    let right = UNIX_EPOCH.checked_add(Duration::from_secs(unix_seconds));
-    let right = right.ok_or(io::ErrorKind::InvalidInput)?;
+/// Sets the clock to a time since 1970, unless it is right to the second.
+pub(crate) fn set_clock(since_1970: Duration) -> io::Result<()> {
+    let right = UNIX_EPOCH.checked_add(since_1970).ok_or(io::ErrorKind::InvalidInput)?;
     let now = SystemTime::now();
     let off = now.duration_since(right).unwrap_or_else(|error| error.duration());
     if off <= Duration::from_secs(1) {
         return Ok(());
     }
-    let time = libc::timespec { tv_sec: unix_seconds as libc::time_t, tv_nsec: 0 };
+    let time = libc::timespec {
+        tv_sec: since_1970.as_secs() as libc::time_t,
+        tv_nsec: libc::c_long::from(since_1970.subsec_nanos() as i32),
+    };
     // SAFETY: needed because `std` can't set clocks; the kernel reads `time`, which outlives the call.
     check(unsafe { libc::clock_settime(libc::CLOCK_REALTIME, &time) })?;
+    Ok(())
+}
+
+/// Makes all random numbers that follow depend on these bytes, which count as random.
+pub(crate) fn seed_random_numbers(seed: &[u8; SEED]) -> io::Result<()> {
+    // linux/random.h: `_IOW('R', 0x03, int[2])` and `_IO('R', 0x07)`
+    const RNDADDENTROPY: libc::Ioctl = 0x4008_5203;
+    const RNDRESEEDCRNG: libc::Ioctl = 0x5207;
+    /// `struct rand_pool_info` with its buffer.
+    #[repr(C)]
+    struct PoolInfo {
+        entropy_count: libc::c_int,
+        buf_size: libc::c_int,
+        buf: [u8; SEED],
+    }
+    let device = File::open("/dev/urandom")?;
+    let pool =
+        PoolInfo { entropy_count: (8 * SEED) as libc::c_int, buf_size: SEED as libc::c_int, buf: *seed };
+    // SAFETY: needed because bytes that are written to the device count for nothing; the kernel reads `pool`,
+    // which has the layout it expects and as many bytes in its buffer as it says.
+    check(unsafe { libc::ioctl(device.as_raw_fd(), RNDADDENTROPY, &pool) })?;
+    // SAFETY: needed to have the bytes used at once instead of within a minute; no pointer is passed.
+    check(unsafe { libc::ioctl(device.as_raw_fd(), RNDRESEEDCRNG) })?;
     Ok(())
 }
 
