@@ -168,7 +168,7 @@ fn uri(path: &str) -> String {
 }
 
 fn value(judged: &Judged) -> Value {
-    let Judged { file, kernel, report } = judged;
+    let Judged { file, kernel, report, .. } = judged;
     let first = report.first().map(std::ptr::from_ref);
     let findings = report.findings().map(|one| {
         let mut value = finding(one);

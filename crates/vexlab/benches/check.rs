@@ -101,7 +101,7 @@ impl Bench {
         run(Command::new("git").args(["clone", "--quiet"]).args([&self.project, &dir]));
         run(Command::new(&self.vexlab).args(["build", "-k", KERNEL]).current_dir(&dir));
         let bytes = fs::read(dir.join(format!("target/vexlab/{KERNEL}/vexfs.ko"))).expect("vexfs.ko");
-        let boot = ["run", "--accel", "tcg", "-k", KERNEL, "--no-module", "--", "true"];
+        let boot = ["run", "--accel", "tcg", "--cold", "-k", KERNEL, "--no-module", "--", "true"];
         let mut rows = [
             "booting: `vexlab run --cold --no-module -- true`",
             "`ko::check` of vexfs.ko",

@@ -12,7 +12,7 @@ use std::time::Duration;
 use lab::Lab;
 use lab::console::{Severity, splat};
 use lab::kernel::Kernel;
-use lab::machine::{Accelerator, Machine};
+use lab::machine::Accelerator;
 use lab::session::{Collect, Lost, Session};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -20,8 +20,6 @@ use wire::{Exit, Process, Reply, Request};
 
 /// For each conversation with the machine.
 const LIMIT: Duration = Duration::from_secs(40);
-/// How often a machine that doesn't boot is booted again.
-const BOOTS: usize = 3;
 /// The trace point of `load_module`'s end.
 const START_TRACE: &str = "mount -t tracefs tracefs /sys/kernel/tracing; \
                            echo 1 > /sys/kernel/tracing/events/module/module_load/enable";
@@ -49,8 +47,7 @@ pub(crate) enum End {
 /// A kernel that is asked.
 pub(crate) struct Oracle<'a> {
     lab: &'a Lab,
-    machine: Machine,
-    release: String,
+    kernel: &'a Kernel,
     known: Known,
 }
 
@@ -58,12 +55,10 @@ impl<'a> Oracle<'a> {
     /// `answers` is a file of answers that were given before: what a kernel says to a file doesn't change.
     pub(crate) fn new(
         lab: &'a Lab,
-        kernel: &Kernel,
+        kernel: &'a Kernel,
         answers: Option<PathBuf>,
     ) -> Result<Self, Box<dyn Error>> {
-        let mut machine = lab::run::describe_for_trial(lab, kernel)?;
-        machine.accelerator = Accelerator::Tcg;
-        Ok(Self { lab, machine, release: kernel.release().to_owned(), known: Known::read(answers)? })
+        Ok(Self { lab, kernel, known: Known::read(answers)? })
     }
 
     /// Loads a file.
@@ -72,12 +67,12 @@ impl<'a> Oracle<'a> {
     ///
     /// When no machine boots.
     pub(crate) fn ask(&self, module: &[u8]) -> Result<Answer, String> {
-        let key = format!("{} {:x}", self.release, Sha256::digest(module));
+        let key = format!("{} {:x}", self.kernel.release(), Sha256::digest(module));
         if let Some(answer) = self.known.get(&key) {
             return Ok(answer);
         }
         let dir = tempfile::tempdir().map_err(|cause| cause.to_string())?;
-        let mut session = self.boot(&dir)?;
+        let mut session = self.machine(&dir)?;
         let said = session.log().len();
         let mut end = load(&mut session, module).unwrap_or_else(|lost| End::Broken(lost.to_string()));
         let words: Vec<String> = session.log()[said..].iter().map(|record| record.text.clone()).collect();
@@ -99,12 +94,12 @@ impl<'a> Oracle<'a> {
     ///
     /// When no machine boots, or it can't trace.
     pub(crate) fn starts(&self, module: &[u8]) -> Result<bool, String> {
-        let key = format!("{} {:x} starts", self.release, Sha256::digest(module));
+        let key = format!("{} {:x} starts", self.kernel.release(), Sha256::digest(module));
         if let Some(answer) = self.known.get(&key) {
             return Ok(answer.end == End::Loaded);
         }
         let dir = tempfile::tempdir().map_err(|cause| cause.to_string())?;
-        let mut session = self.boot(&dir)?;
+        let mut session = self.machine(&dir)?;
         let lost = |lost: Lost| lost.to_string();
         shell(&mut session, START_TRACE).map_err(lost)?;
         load(&mut session, module).map_err(lost)?;
@@ -116,8 +111,9 @@ impl<'a> Oracle<'a> {
     }
 
     /// The modules that the machine itself has loaded.
-    pub(crate) fn loaded(&self, kernel: &Kernel) -> Result<BTreeSet<String>, Box<dyn Error>> {
-        let files = kernel.modules()?.closure(self.machine.board.modules(false))?;
+    pub(crate) fn loaded(&self) -> Result<BTreeSet<String>, Box<dyn Error>> {
+        let board = lab::run::describe_for_trial(self.lab, self.kernel)?.board;
+        let files = self.kernel.modules()?.closure(board.modules(false))?;
         let name = |file: &PathBuf| {
             let name = file.file_name()?.to_str()?;
             Some(name.split(".ko").next()?.replace('-', "_"))
@@ -126,17 +122,11 @@ impl<'a> Oracle<'a> {
     }
 
     /// A machine in which nothing has happened yet.
-    fn boot(&self, dir: &tempfile::TempDir) -> Result<Session, String> {
-        let mut last = String::new();
-        for _ in 0..BOOTS {
-            let mut session =
-                Session::start(&self.machine, dir.path(), &self.lab.cancel).map_err(|e| e.to_string())?;
-            match session.wait_for_boot(LIMIT) {
-                Ok(_) => return Ok(session),
-                Err(lost) => last = lost.to_string(),
-            }
-        }
-        Err(format!("no machine boots: {last}"))
+    fn machine(&self, dir: &tempfile::TempDir) -> Result<Session, String> {
+        lab::run::machine(self.lab, self.kernel, Some(Accelerator::Tcg), dir.path()).map_err(|error| {
+            let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+            format!("{error}{cause}")
+        })
     }
 }
 

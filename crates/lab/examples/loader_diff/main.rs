@@ -94,7 +94,7 @@ fn judge_all(lab: &Lab, kernel: &Kernel, cases: &[Case], all: bool) -> Anything<
     let mut judge = kernel.judge()?;
     let answers = std::env::var_os("LOADER_DIFF_ANSWERS").map(PathBuf::from);
     let oracle = Oracle::new(lab, kernel, answers)?;
-    judge.loaded = oracle.loaded(kernel)?;
+    judge.loaded = oracle.loaded()?;
     let tally =
         Mutex::new(Tally { kernel: kernel.name().to_owned(), cases: cases.len(), ..Tally::default() });
     let next = AtomicUsize::new(0);

@@ -95,7 +95,7 @@ fn show(outcome: &Outcome, brief: bool) {
 }
 
 fn show_one(judged: &Judged, brief: bool) {
-    let Judged { file, kernel, report } = judged;
+    let Judged { file, kernel, report, .. } = judged;
     let file = file.display();
     match report.first() {
         Some(first) => {
