@@ -3,10 +3,12 @@
 //! kernel. Prints `docs/performance.md`.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the table is the result")]
 
+mod timing;
+
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant, SystemTime};
+use std::process::Command;
+use std::time::{Instant, SystemTime};
 
 use lab::Lab;
 use lab::cache::Cache;
@@ -15,12 +17,10 @@ use lab::event::Silent;
 use lab::kernel::{self, Kernel};
 use lab::machine::tsc_khz;
 use lab::newc::Archive;
+use timing::{ROUNDS, Times, run, timed};
 
 /// The kernels that are measured.
 const KERNELS: [&str; 2] = ["debian-6.1-cloud", "debian-6.1"];
-
-/// How often each is measured, in turn with the others.
-const ROUNDS: usize = 9;
 
 /// The program of a machine that does nothing: it restarts at once, which `-no-reboot` makes an end.
 const INIT: &str = r#"
@@ -59,23 +59,6 @@ struct Bench {
     initramfs: PathBuf,
 }
 
-/// Seconds of each round.
-struct Times(Vec<f64>);
-
-impl Times {
-    fn median(&self) -> f64 {
-        let mut sorted = self.0.clone();
-        sorted.sort_by(f64::total_cmp);
-        sorted[sorted.len() / 2]
-    }
-
-    fn text(&self) -> String {
-        let least = self.0.iter().copied().fold(f64::INFINITY, f64::min);
-        let most = self.0.iter().copied().fold(0.0, f64::max);
-        format!("{:.2} ({least:.2} to {most:.2})", self.median())
-    }
-}
-
 impl Bench {
     fn prepare() -> Self {
         let project =
@@ -111,13 +94,13 @@ impl Bench {
         let parameters = self.parameters();
         let floor = format!("{parameters} reboot=t");
         let mut rows = [
-            ("QEMU, microvm without ACPI: finds no virtio device, the floor", Times(Vec::new())),
-            ("QEMU, microvm with ACPI: the least machine to talk to", Times(Vec::new())),
-            ("QEMU, q35", Times(Vec::new())),
-            ("`vexlab run --cold --no-module -- true`", Times(Vec::new())),
-            ("`vexlab run --cold -- true`, with vexfs.ko", Times(Vec::new())),
-            ("`vexlab run --no-module -- true`, from a saved machine", Times(Vec::new())),
-            ("`vexlab run -- true`, with vexfs.ko, from a saved machine", Times(Vec::new())),
+            ("QEMU, microvm without ACPI: finds no virtio device, the floor", Times::default()),
+            ("QEMU, microvm with ACPI: the least machine to talk to", Times::default()),
+            ("QEMU, q35", Times::default()),
+            ("`vexlab run --cold --no-module -- true`", Times::default()),
+            ("`vexlab run --cold -- true`, with vexfs.ko", Times::default()),
+            ("`vexlab run --no-module -- true`, from a saved machine", Times::default()),
+            ("`vexlab run -- true`, with vexfs.ko, from a saved machine", Times::default()),
         ];
         for round in 0..=ROUNDS {
             let times = [
@@ -156,10 +139,10 @@ impl Bench {
         let test = ["test", "--accel", "tcg", "-k", name];
         self.vexlab_in(&copy, &test);
         let mut rows = [
-            ("one Rust file touched", "kernel/glue/src/errno.rs", Times(Vec::new())),
-            ("one C file touched", "kernel/super.c", Times(Vec::new())),
-            ("nothing touched", "", Times(Vec::new())),
-            ("nothing touched, `--cold`", "", Times(Vec::new())),
+            ("one Rust file touched", "kernel/glue/src/errno.rs", Times::default()),
+            ("one C file touched", "kernel/super.c", Times::default()),
+            ("nothing touched", "", Times::default()),
+            ("nothing touched, `--cold`", "", Times::default()),
         ];
         for round in 1..=ROUNDS {
             for (what, file, times) in &mut rows {
@@ -221,22 +204,4 @@ impl Bench {
     fn vexlab_in(&self, dir: &Path, arguments: &[&str]) -> f64 {
         timed(Command::new(&self.vexlab).args(arguments).current_dir(dir))
     }
-}
-
-fn timed(command: &mut Command) -> f64 {
-    let started = Instant::now();
-    run(command);
-    Duration::as_secs_f64(&started.elapsed())
-}
-
-/// Runs a command that has to succeed.
-fn run(command: &mut Command) {
-    let output = command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    assert!(
-        output.status.success(),
-        "{command:?}: {}\n{}{}",
-        output.status,
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
 }
