@@ -59,6 +59,11 @@ pub(crate) enum Version {
 /// far as the file can be read.
 pub fn check(kernel: &Kernel, bytes: &[u8], policy: &Policy) -> Report {
     let mut report = Report::default();
+    // `kernel_read_file`.
+    if bytes.is_empty() {
+        report.add(Finding::new(Id::ElfHeader, "the file is empty").kernel(Errno::Einval, ""));
+        return report;
+    }
     let bytes = match signature(kernel, bytes) {
         Ok(bytes) => Bytes(bytes),
         Err((finding, bytes)) => {
@@ -120,16 +125,11 @@ pub fn check(kernel: &Kernel, bytes: &[u8], policy: &Policy) -> Report {
     report
 }
 
-/// `kernel_read_file`, which takes no empty file, and `module_sig_check`: gives what the loader goes on with, the module without its signature. The signature
-/// itself is not verified: of that, only the kernel knows the keys.
+/// `module_sig_check`: gives what the loader goes on with, the module without its signature. The signature itself
+/// is not verified: of that, only the kernel knows the keys.
 fn signature<'a>(kernel: &Kernel, bytes: &'a [u8]) -> Result<&'a [u8], (Box<Finding>, &'a [u8])> {
     const MARKER: &[u8] = b"~Module signature appended~\n";
     const TRAILER: usize = 12;
-    if bytes.is_empty() {
-        let message = "the file is empty";
-        let finding = Finding::new(Id::ElfHeader, message).kernel(Errno::Einval, "");
-        return Err((Box::new(finding), bytes));
-    }
     let refuse = |message: &str, errno, words: &str, rest| {
         Err((Box::new(Finding::new(Id::Signature, message).kernel(errno, words)), rest))
     };

@@ -12,8 +12,8 @@ use std::sync::Arc;
 
 use gimli::{
     Abbreviations, Attribute, AttributeValue, DebugAbbrev, DebugAbbrevOffset, DebuggingInformationEntry,
-    DwTag, Dwarf, DwarfSections, EndianSlice, Relocate, RelocateReader, Section, SectionId, UnitHeader,
-    UnitOffset,
+    DwTag, Dwarf, DwarfSections, EndianSlice, RangeIter, Relocate, RelocateReader, Section, SectionId,
+    UnitHeader, UnitOffset,
 };
 use object::LittleEndian;
 use object::elf::{self, FileHeader64, Rela64, Sym64};
@@ -288,6 +288,27 @@ impl<'d> Debug<'d> {
             visit(depth, Entry::new(abbreviation.tag(), abbreviation.has_children(), attributes, offset))?;
         }
         Some(())
+    }
+
+    /// The addresses of a unit's code.
+    pub(crate) fn unit_ranges(&self, unit: &Unit<'d>) -> Option<RangeIter<Reader<'d>>> {
+        let mut entries = unit.header.entries(&unit.abbreviations);
+        entries.next_dfs().ok()?;
+        self.ranges(unit, entries.current()?)
+    }
+
+    /// The addresses of an entry's code.
+    pub(crate) fn ranges(&self, unit: &Unit<'d>, entry: &Entry<'d>) -> Option<RangeIter<Reader<'d>>> {
+        let values = |name| {
+            entry.attrs().iter().filter(move |one| one.name() == name).map(|attribute| attribute.value())
+        };
+        let begin = values(gimli::DW_AT_low_pc)
+            .filter_map(|value| self.dwarf.attr_address(unit, value).ok().flatten())
+            .max();
+        let size = values(gimli::DW_AT_high_pc).filter_map(|value| value.udata_value()).max();
+        // The library adds them up without looking.
+        begin.unwrap_or_default().checked_add(size.unwrap_or_default())?;
+        self.dwarf.die_ranges(unit, entry).ok()
     }
 
     /// A text that a unit refers to.

@@ -57,7 +57,7 @@ fn of_unit<'d>(
     found: &mut HashMap<u64, String>,
 ) -> Option<()> {
     let mut here = Vec::new();
-    let mut ranges = debug.dwarf.unit_ranges(unit).ok()?;
+    let mut ranges = debug.unit_ranges(unit)?;
     while let Some(range) = ranges.next().ok()? {
         let inside = within(wanted, range.begin, range.end);
         debug.spend(inside.len() + 1)?;
@@ -129,7 +129,7 @@ fn callers<'d>(
         |tag| tag == DW_TAG_inlined_subroutine,
         |_, entry| {
             let Some(spot) = call(&entry).filter(|(file, _)| !is_library(*file)) else { return Some(()) };
-            let mut ranges = debug.dwarf.die_ranges(unit, &entry).ok()?;
+            let mut ranges = debug.ranges(unit, &entry)?;
             while let Some(range) = ranges.next().ok()? {
                 let inside = within(wanted, range.begin, range.end);
                 debug.spend(inside.len() + 1)?;

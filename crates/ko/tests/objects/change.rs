@@ -20,7 +20,7 @@ const HEADER: [(&str, usize, usize); 9] = [
     ("e_shnum", 0x3c, 2),
     ("e_shstrndx", 0x3e, 2),
 ];
-const SECTION: [(&str, usize, usize); 7] = [
+const SECTION: [(&str, usize, usize); 8] = [
     ("sh_name", 0, 4),
     ("sh_type", 4, 4),
     ("sh_flags", 8, 8),
@@ -28,9 +28,10 @@ const SECTION: [(&str, usize, usize); 7] = [
     ("sh_size", 32, 8),
     ("sh_link", 40, 4),
     ("sh_info", 44, 4),
+    ("sh_addralign", 48, 8),
 ];
-const SYMBOL: [(&str, usize, usize); 4] =
-    [("st_info", 4, 1), ("st_shndx", 6, 2), ("st_value", 8, 8), ("st_size", 16, 8)];
+const SYMBOL: [(&str, usize, usize); 5] =
+    [("st_name", 0, 4), ("st_info", 4, 1), ("st_shndx", 6, 2), ("st_value", 8, 8), ("st_size", 16, 8)];
 
 /// A change of a finished module.
 #[derive(Debug, Deserialize)]
@@ -44,6 +45,8 @@ pub(crate) enum Change {
     Append { append: String },
     /// Bytes of a section.
     Bytes { section: String, at: usize, bytes: Vec<u8> },
+    /// A section gets the name of another.
+    Name { section: String, name_of: String },
     /// Fields of a section's header.
     Section { section: String, set: BTreeMap<String, u64> },
     /// Fields of a symbol.
@@ -65,6 +68,11 @@ impl Change {
                 let at = Places::of(module)?.section(section)?.1 + at;
                 let place = module.get_mut(at..at + bytes.len()).ok_or("the section isn't that long")?;
                 place.copy_from_slice(bytes);
+            }
+            Self::Name { section, name_of } => {
+                let places = Places::of(module)?;
+                let (at, from) = (places.section(section)?.0, places.section(name_of)?.0);
+                module.copy_within(from..from + 4, at);
             }
             Self::Section { section, set } => {
                 let at = Places::of(module)?.section(section)?.0;
@@ -118,7 +126,7 @@ impl<'m> Places<'m> {
         Ok((self.headers + 64 * index, offset as usize))
     }
 
-    /// Where a symbol is.
+    /// Where a symbol is. The empty name is that of symbol 0.
     fn symbol(&self, name: &str) -> Result<usize, Failed> {
         let table = self.header.sections(LittleEndian, self.module)?;
         let symbols = table.symbols(LittleEndian, self.module, elf::SHT_SYMTAB)?;
@@ -126,7 +134,8 @@ impl<'m> Places<'m> {
             let symbol = symbols.symbol(SymbolIndex(*index));
             symbol.is_ok_and(|one| one.name(LittleEndian, symbols.strings()) == Ok(name.as_bytes()))
         };
-        let index = (1..symbols.len()).find(named).ok_or_else(|| format!("there is no symbol {name}"))?;
+        let index = if name.is_empty() { Some(0) } else { (1..symbols.len()).find(named) };
+        let index = index.ok_or_else(|| format!("there is no symbol {name}"))?;
         Ok(self.section(".symtab")?.1 + 24 * index)
     }
 }

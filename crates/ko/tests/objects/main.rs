@@ -113,7 +113,7 @@ fn as_expectation(finding: &Finding) -> String {
         text("symbol", symbol.as_deref()),
         text("section", finding.section.as_deref()),
         finding.offset.map_or(String::new(), |offset| format!("offset = {offset:#x}\n")),
-        text("line", finding.line.as_deref()),
+        text("line", case::line(finding)),
         text("message", Some(&finding.message)),
         text("kernel", finding.kernel.as_deref()),
     ]

@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: GPL-2.0-only
+	.text
+	.globl init_module
+	.type init_module, @function
+init_module:
+	ret
+	.size init_module, . - init_module
+	.data
+	.quad 0, 0
+	.reloc 0, R_X86_64_32, init_module + 0x80000000
