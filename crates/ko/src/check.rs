@@ -182,6 +182,14 @@ fn versions(data: &[u8]) -> HashMap<&[u8], u64> {
 }
 
 impl Look<'_> {
+    /// Why the module may not use everything.
+    pub(crate) fn not_gpl(&self) -> String {
+        if DISTRUSTED.contains(&self.name.as_str()) {
+            return format!("the kernel holds every `{}` to be proprietary", self.name);
+        }
+        format!("the licence is `{}`", lossy(self.license))
+    }
+
     /// `check_version`, for a symbol that the kernel exports with this checksum.
     pub(crate) fn version(&self, symbol: &str, crc: u32) -> Version {
         if !self.kernel.options.modversions {

@@ -10,7 +10,7 @@ use object::elf;
 use crate::check::{Look, Version};
 use crate::finding::{Errno, Finding, Report};
 use crate::image::Image;
-use crate::names::{lossy, readable};
+use crate::names::readable;
 use crate::rules::Id;
 
 /// `SHN_LIVEPATCH` in `include/uapi/linux/elf.h`.
@@ -162,9 +162,9 @@ fn undefined(look: &Look<'_>, symbol: Symbol) -> Option<Finding> {
         let finding = match export {
             Some(_) => {
                 let message = format!(
-                    "`{}` is exported to GPL-compatible modules only, and the licence is `{}`",
+                    "`{}` is exported to GPL-compatible modules only, and {}",
                     readable(&name),
-                    lossy(look.license)
+                    look.not_gpl()
                 );
                 Finding::new(Id::GplOnlySymbol, message)
             }

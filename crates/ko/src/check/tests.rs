@@ -124,19 +124,6 @@ impl Specimen {
         self
     }
 
-    /// Has a relocation without an addend in a section.
-    fn point(
-        &mut self,
-        at: SectionId,
-        r_type: elf::RelocationType,
-        offset: u64,
-        symbol: SymbolId,
-    ) -> &mut Self {
-        let flags = RelocationFlags::Elf { r_type };
-        self.writer.add_relocation(at, Relocation { offset, symbol, addend: 0, flags }).unwrap();
-        self
-    }
-
     /// Changes an entry of `.modinfo`, or takes it away.
     fn info(&mut self, tag: &str, value: Option<&str>) -> &mut Self {
         self.info.retain(|entry| !entry.starts_with(&format!("{tag}=")));
@@ -215,25 +202,6 @@ fn a_good_module_breaks_no_rule() {
 }
 
 #[test]
-fn signatures() {
-    let forced = Kernel { options: Options { signatures_forced: true, ..kernel().options }, ..kernel() };
-    let good = module(|_| {});
-    refused(&forced, &good, "signature", Errno::Ekeyrejected, "Loading of unsigned module is rejected");
-    let signed = |trailer: [u8; 12]| {
-        let mut bytes = good.clone();
-        bytes.extend([0x30; 100]);
-        bytes.extend(trailer);
-        bytes.extend(b"~Module signature appended~\n");
-        bytes
-    };
-    let well_formed = signed([0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 100]);
-    assert!(!check(&forced, &well_formed, &[]).is_refused());
-    assert_eq!(verdict(&kernel(), &signed([0, 0, 2, 0, 0, 0, 0, 0, 9, 0, 0, 0])).1, Some(Errno::Ebadmsg));
-    assert_eq!(verdict(&kernel(), &signed([1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 9])).1, Some(Errno::Ebadmsg));
-    assert!(!check(&kernel(), &signed([0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 100]), &[]).is_refused());
-}
-
-#[test]
 fn what_is_no_module() {
     let refuse = |bytes: &[u8], words| refused(&kernel(), bytes, "elf-header", Errno::Enoexec, words);
     refuse(b"\x7f", "Invalid ELF header len 1");
@@ -293,27 +261,6 @@ fn section_tables() {
     let odd = with_header(".shstrtab", 4, &[7]);
     refused(&newer(), &odd, "section-names", Errno::Enoexec, "Invalid ELF section name table type: 7");
     assert!(!check(&kernel(), &odd, &[]).is_refused(), "6.12.95 doesn't look");
-}
-
-#[test]
-fn this_module() {
-    let words = "module x: .gnu.linkonce.this_module section size must match the kernel's built struct module size at \
-                 run time";
-    let small = module(|m| m.size = 896);
-    refused(&kernel(), &small, "this-module-size", Errno::Enoexec, words);
-    let trusted = check(&older(), &small, &[]);
-    assert_eq!((rules(&trusted), trusted.errno()), (vec!["this-module-size"], None), "6.1 doesn't look");
-    let missing = with_header(THIS_MODULE, 8, &[0]);
-    refused(&older(), &missing, "this-module-missing", Errno::Enoexec, "x: No module found in object");
-    let words = "module x: .gnu.linkonce.this_module must occupy memory during process execution";
-    refused(&kernel(), &missing, "this-module-missing", Errno::Enoexec, words);
-    let twice = module(|m| _ = m.section(THIS_MODULE, &[0; 8], 3));
-    let words = "module x: Exactly one .gnu.linkonce.this_module section must exist.";
-    refused(&newer(), &twice, "this-module-missing", Errno::Enoexec, words);
-    let words = "module x: Only one .gnu.linkonce.this_module section must exist.";
-    refused(&kernel(), &twice, "this-module-missing", Errno::Enoexec, words);
-    let empty = with_header(THIS_MODULE, 4, &[8]);
-    refused(&kernel(), &empty, "this-module-missing", Errno::Enoexec, words);
 }
 
 #[test]
@@ -462,25 +409,6 @@ fn relocations() {
 }
 
 #[test]
-fn exports() {
-    let export = |name: &str| {
-        module(|m| {
-            let table = m.section("__ksymtab", &[0; 12], 2);
-            let strings = m.section("__ksymtab_strings", format!("{name}\0").as_bytes(), 2);
-            let section = SymbolSection::Section(m.text);
-            let (value, name) = (m.symbol("value", section, false), SymbolSection::Section(strings));
-            let name = m.symbol("name", name, false);
-            m.point(table, elf::R_X86_64_PC32, 0, value).point(table, elf::R_X86_64_PC32, 4, name);
-        })
-    };
-    let words = "x: exports duplicate symbol kfree (owned by kernel)";
-    refused(&kernel(), &export("kfree"), "duplicate-export", Errno::Enoexec, words);
-    assert!(!check(&kernel(), &export("mine"), &[]).is_refused());
-    let strict = Kernel { options: Options { force_load: false, ..kernel().options }, ..kernel() };
-    assert_eq!(verdict(&strict, &export("mine")), ("export-versions", Some(Errno::Enoexec), String::new()));
-}
-
-#[test]
 fn what_is_around_the_module() {
     let builtin = module(|m| m.name = "printk".into());
     refused(&kernel(), &builtin, "already-built-in", Errno::Einval, "printk: module is already loaded");
@@ -502,199 +430,6 @@ fn a_rule_broken_a_thousand_times_is_told_of_a_hundred_times() {
     });
     let report = check(&kernel(), &bytes, &[]);
     assert_eq!((report.refusals.len(), report.more()), (100, 900));
-}
-
-/// A harm that no loader looks for: the rule, and no errno.
-fn harmful(bytes: &[u8], rule: &str) {
-    for kernel in [kernel(), newer(), older()] {
-        let report = check(&kernel, bytes, &[]);
-        assert_eq!(
-            (report.refusals[0].rule.name, report.refusals[0].errno),
-            (rule, None),
-            "{}",
-            kernel.release
-        );
-    }
-}
-
-#[test]
-fn a_relocation_of_what_another_has_filled_in() {
-    let two = |offset| {
-        module(|m| {
-            let symbol = m.symbol("here", SymbolSection::Section(m.text), false);
-            m.relocate(elf::R_X86_64_64, 32, symbol).relocate(elf::R_X86_64_PC32, offset, symbol);
-        })
-    };
-    assert!(!check(&kernel(), &two(40), &[]).is_refused());
-    let words =
-        "x86/modules: Skipping invalid relocation target, existing value is nonzero for type 2, loc …";
-    refused(&older(), &two(32), "relocation-target", Errno::Enoexec, words);
-    refused(&older(), &two(36), "relocation-target", Errno::Enoexec, words);
-    harmful(&two(38), "relocation-target");
-}
-
-#[test]
-fn an_addend_that_makes_an_address_fit_and_one_that_makes_it_overflow() {
-    let with = |r_type, addend| {
-        module(|m| {
-            let symbol = m.symbol("here", SymbolSection::Section(m.text), false);
-            let flags = RelocationFlags::Elf { r_type };
-            m.writer.add_relocation(m.text, Relocation { offset: 32, symbol, addend, flags }).unwrap();
-        })
-    };
-    assert!(!check(&kernel(), &with(elf::R_X86_64_32, 0x8000_0000), &[]).is_refused());
-    let words = "overflow in relocation type 11 val …";
-    let far = with(elf::R_X86_64_32S, 1 << 40);
-    refused(&kernel(), &far, "relocation-overflow", Errno::Enoexec, words);
-}
-
-#[test]
-fn names_outside_the_file() {
-    let section = with_header(".rela.text", 0, &[0xff, 0xff, 0xff]);
-    for kernel in [kernel(), older()] {
-        let report = check(&kernel, &section, &[]);
-        assert_eq!((report.refusals[0].rule.name, report.refusals[0].errno), ("section-names", None));
-    }
-    let words = "Invalid ELF section name in module (section 2 type 4)";
-    refused(&newer(), &section, "section-names", Errno::Enoexec, words);
-    let mut bytes = module(|_| {});
-    let symbols = Image::parse(Bytes(&bytes), Loader::Strict).unwrap();
-    let first = symbols.sections[symbols.symbols].offset as usize;
-    bytes[first + 2] = 0x10;
-    harmful(&bytes, "symbol-table");
-}
-
-#[test]
-fn the_first_symbol_in_a_section_that_is_not_there() {
-    let mut bytes = module(|_| {});
-    let image = Image::parse(Bytes(&bytes), Loader::Strict).unwrap();
-    let first = image.sections[image.symbols].offset as usize;
-    bytes[first + 6] = 0xff;
-    harmful(&bytes, "symbol-section");
-    bytes[first + 7] = 0xff;
-    assert!(!check(&kernel(), &bytes, &[]).is_refused(), "a reserved index isn't looked up");
-}
-
-#[test]
-fn a_symbols_name_in_the_table_of_sections() {
-    let mut bytes = module(|m| _ = m.call("nowhere", 7));
-    let image = Image::parse(Bytes(&bytes), Loader::Strict).unwrap();
-    let name = image.table().end - 1 - image.sections[image.strings].offset;
-    let symbols = image.sections[image.symbols].offset as usize;
-    let index =
-        image.symbols_with_index().find(|(_, s)| image.symbol_name(*s) == "nowhere").unwrap().0 as usize;
-    bytes[symbols + 24 * index..][..4].copy_from_slice(&(name as u32).to_le_bytes());
-    harmful(&bytes, "symbol-table");
-}
-
-#[test]
-fn a_signature_of_nothing() {
-    let mut bytes = module(|_| {});
-    bytes.extend([0; 16]);
-    bytes.extend([0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 16]);
-    bytes.extend(b"~Module signature appended~\n");
-    refused(&kernel(), &bytes, "signature", Errno::Ebadmsg, "");
-}
-
-#[test]
-fn the_name_of_the_image_and_that_of_a_loaded_module() {
-    let named = |name: &str| module(|m| m.name = name.into());
-    let words = "livepatch: vmlinux.ko: invalid module name";
-    refused(&kernel(), &named("vmlinux"), "already-built-in", Errno::Einval, words);
-    refused(&kernel(), &named("virtio_mmio"), "already-loaded", Errno::Eexist, "");
-    refused(&older(), &named("virtio_mmio"), "already-loaded", Errno::Eexist, "");
-    harmful(&named(""), "this-module-content");
-}
-
-#[test]
-fn two_sections_of_a_name() {
-    let twice = module(|m| _ = m.section(".text", &[0; 8], 2));
-    let words = "sysfs: cannot create duplicate filename '/module/x/sections/.text'";
-    refused(&kernel(), &twice, "section-names", Errno::Eexist, words);
-    assert!(!check(&older(), &twice, &[]).is_refused(), "6.1 goes on");
-}
-
-#[test]
-fn more_memory_than_there_is() {
-    let bss = |size: u64| {
-        let mut bytes = module(|m| _ = m.section(".bss", &[0; 8], 3));
-        let at = header_of(&bytes, ".bss");
-        bytes[at + 4] = 8;
-        bytes[at + 32..at + 40].copy_from_slice(&size.to_le_bytes());
-        bytes
-    };
-    assert!(!check(&kernel(), &bss(64 << 20), &[]).is_refused());
-    harmful(&bss(256 << 20), "module-memory");
-    refused(&kernel(), &bss(0xf000_0000), "module-memory", Errno::Enomem, "");
-    harmful(&bss(1 << 32), "module-memory");
-    harmful(&with_header(".text", 48, &(1_u64 << 63).to_le_bytes()), "module-memory");
-    let percpu = module(|m| _ = m.section(".data..percpu", &[0; 9000], 3));
-    let words = "x: Could not allocate 9000 bytes percpu data";
-    refused(&kernel(), &percpu, "module-memory", Errno::Enomem, words);
-}
-
-#[test]
-fn a_version_whose_name_has_no_end() {
-    let bytes = module(|m| m.versions[1].1 = "k".repeat(56));
-    let words = "x: no symbol version for kfree";
-    refused(&kernel(), &bytes, "symbol-version-missing", Errno::Einval, words);
-}
-
-#[test]
-fn information_in_a_section_without_bytes_is_read_all_the_same() {
-    let empty = with_header(".modinfo", 4, &[8]);
-    assert!(!check(&older(), &empty, &[]).is_refused());
-    let beyond = with_header(".modinfo", 24, &[0xff, 0xff, 0xff]);
-    let at = header_of(&module(|_| {}), ".modinfo");
-    let mut beyond = beyond;
-    beyond[at + 4] = 8;
-    let report = check(&older(), &beyond, &[]);
-    assert_eq!((report.refusals[0].rule.name, report.refusals[0].errno), ("section-bounds", None));
-}
-
-#[test]
-fn tables_that_the_loader_follows() {
-    let sites = |of_code: bool| {
-        module(|m| {
-            let table = m.section(".return_sites", &[0; 4], 2);
-            let data = m.section(".rodata", &[0; 4], 2);
-            let section = SymbolSection::Section(if of_code { m.text } else { data });
-            let symbol = m.symbol("site", section, false);
-            m.point(table, elf::R_X86_64_PC32, 0, symbol);
-        })
-    };
-    assert!(!check(&kernel(), &sites(true), &[]).is_refused());
-    harmful(&sites(false), "loader-table");
-    harmful(&module(|m| _ = m.section(".return_sites", &[0; 4], 2)), "loader-table");
-    harmful(&module(|m| _ = m.section("__ksymtab", &[0; 12], 2)), "loader-table");
-    harmful(&module(|m| _ = m.section("__param", &[0; 40], 2)), "loader-table");
-}
-
-#[test]
-fn what_struct_module_may_hold() {
-    harmful(&with_header(THIS_MODULE, 8, &[2]), "this-module-content");
-    let mut bytes = module(|_| {});
-    let image = Image::parse(Bytes(&bytes), Loader::Strict).unwrap();
-    let at = image.sections[image.this_module].offset as usize;
-    bytes[at + 100] = 1;
-    harmful(&bytes, "this-module-content");
-}
-
-#[test]
-fn relocations_marked_as_a_live_patchs() {
-    let marked = with_header(".rela.text", 8, &[0, 0, 0x10]);
-    let words = "section .rela.text has an incorrectly formatted name";
-    refused(&kernel(), &marked, "livepatch", Errno::Einval, words);
-}
-
-#[test]
-fn a_relocation_against_what_is_not_kept() {
-    let bytes = module(|m| {
-        let comment = m.section(".comment", &[0; 8], 0);
-        let symbol = m.symbol("gone", SymbolSection::Section(comment), false);
-        m.relocate(elf::R_X86_64_PC32, 32, symbol);
-    });
-    harmful(&bytes, "relocation-out-of-range");
 }
 
 proptest! {
