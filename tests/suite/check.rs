@@ -90,8 +90,8 @@ fn what_is_no_module(context: &Context) {
     refused: text.ko on debian-6.1-cloud: loading it would fail with errno 8 (ENOEXEC)
       elf-header: file+0x0: the file has 10 bytes, fewer than an ELF header's 64: the kernel would say `Invalid ELF header len 10` (ENOEXEC)
         help: give the .ko file that Kbuild made for this architecture
-    refused: empty.ko on debian-6.1-cloud: loading it would fail with errno 8 (ENOEXEC)
-      elf-header: file+0x0: the file has 0 bytes, fewer than an ELF header's 64: the kernel would say `Invalid ELF header len 0` (ENOEXEC)
+    refused: empty.ko on debian-6.1-cloud: loading it would fail with errno 22 (EINVAL)
+      elf-header: the file is empty: the kernel would refuse it with EINVAL
         help: give the .ko file that Kbuild made for this architecture
     refused: cut.ko on debian-6.1-cloud: loading it would fail with errno 8 (ENOEXEC)
       section-headers: file+0x28: the table of [COUNT] sections at [PLACE] lies outside the file's [SIZE] bytes: the kernel would say `Invalid ELF section header overflow` (ENOEXEC)
@@ -110,6 +110,8 @@ fn what_is_no_module(context: &Context) {
         help: strip it with `strip --strip-debug` at most
     ok: crc7.ko on debian-6.1-cloud
       size: [SIZE] bytes in memory
+      stack: largest frame 8 bytes in crc7_be
+      stack: deepest chain 8 of 16384 bytes: crc7_be (8)
     error: read the module missing.ko
       cause: No such file or directory (os error 2)
     error: read the module .
@@ -135,13 +137,19 @@ fn packed_modules(context: &Context) {
     status 20
     ok: crc7.ko.xz on debian-6.1-cloud
       size: [SIZE] bytes in memory
+      stack: largest frame 8 bytes in crc7_be
+      stack: deepest chain 8 of 16384 bytes: crc7_be (8)
     ok: crc7.ko.gz on debian-6.1-cloud
       size: [SIZE] bytes in memory
+      stack: largest frame 8 bytes in crc7_be
+      stack: deepest chain 8 of 16384 bytes: crc7_be (8)
     refused: misnamed.ko on debian-6.1-cloud: loading it would fail with errno 8 (ENOEXEC)
       elf-header: file+0x0: this is packed (its name doesn't say so): the kernel would say `Invalid ELF header magic: != \x7fELF` (ENOEXEC)
         help: give the .ko file that Kbuild made for this architecture
     ok: crc7.ko on debian-6.1-cloud
       size: [SIZE] bytes in memory
+      stack: largest frame 8 bytes in crc7_be
+      stack: deepest chain 8 of 16384 bytes: crc7_be (8)
     error: read the module cut.ko.xz
       cause: premature eof
     error: read the module text.ko.zst
