@@ -152,9 +152,11 @@ fn packed_modules(context: &Context) {
       stack: deepest chain 8 of 16384 bytes: crc7_be (8)
     error: read the module cut.ko.xz
       cause: premature eof
+      help: its name says that it is packed as xz: get it again if it was cut off, rename it if it isn't
     error: read the module text.ko.zst
       cause: BadMagicNumber(1830842222)
       cause: Read wrong magic number: 0x6D206F6E
+      help: its name says that it is packed as zst: get it again if it was cut off, rename it if it isn't
     ");
 }
 

@@ -217,17 +217,27 @@ fn depends<'data>(data: impl ReadRef<'data>) -> Result<Vec<String>> {
 pub fn read_module(path: &Path) -> Result<Vec<u8>> {
     let what = || format!("read the module {}", path.display());
     let file = File::open(path).context(what)?;
-    let reader: Box<dyn Read> = match path.extension().and_then(|extension| extension.to_str()) {
-        Some("xz") => {
-            let stream = liblzma::stream::Stream::new_stream_decoder(LIMIT, 0).context(what)?;
-            Box::new(liblzma::read::XzDecoder::new_stream(file, stream))
-        }
-        Some("gz") => Box::new(flate2::read::GzDecoder::new(file)),
-        Some("zst") => Box::new(ruzstd::decoding::StreamingDecoder::new(file).context(what)?),
-        _ => Box::new(file),
+    let packed = path.extension().and_then(|extension| extension.to_str());
+    let unpack = || -> Result<Vec<u8>> {
+        let reader: Box<dyn Read> = match packed {
+            Some("xz") => {
+                let stream = liblzma::stream::Stream::new_stream_decoder(LIMIT, 0).context(what)?;
+                Box::new(liblzma::read::XzDecoder::new_stream(file, stream))
+            }
+            Some("gz") => Box::new(flate2::read::GzDecoder::new(file)),
+            Some("zst") => Box::new(ruzstd::decoding::StreamingDecoder::new(file).context(what)?),
+            _ => Box::new(file),
+        };
+        let mut bytes = Vec::new();
+        reader.take(LIMIT + 1).read_to_end(&mut bytes).context(what)?;
+        Ok(bytes)
     };
-    let mut bytes = Vec::new();
-    reader.take(LIMIT + 1).read_to_end(&mut bytes).context(what)?;
+    let bytes = unpack().map_err(|error| match packed {
+        Some(packed @ ("xz" | "gz" | "zst")) => error.with_remedy(format!(
+            "its name says that it is packed as {packed}: get it again if it was cut off, rename it if it isn't"
+        )),
+        _ => error,
+    })?;
     if bytes.len() as u64 > LIMIT {
         return Err(Error::lab(what()).with_source(format!("it is larger than {LIMIT} bytes")));
     }
