@@ -26,6 +26,7 @@ const FILES: usize = 12;
 
 fn main() {
     let bench = Bench::prepare();
+    println!();
     bench.large();
     bench.own();
     bench.all();

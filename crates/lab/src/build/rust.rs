@@ -84,12 +84,10 @@ pub(super) fn library(build: &Build<'_>, manifest: &Rust, options: Options) -> R
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
         // One profile for every crate: what a kernel needs is not the crate's to choose, and `core` and
         // `alloc` are then built once for all. Optimising across crates also does away with the
-        // allocator's shim functions, of which objtool can't see that one never returns. The types of the crate's
-        // own functions are in its debug information, to be compared with C's; of libraries lines suffice.
+        // allocator's shim functions, of which objtool can't see that one never returns.
         .env("CARGO_PROFILE_RELEASE_PANIC", "abort")
         .env("CARGO_PROFILE_RELEASE_LTO", "fat")
         .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1")
-        .env("CARGO_PROFILE_RELEASE_DEBUG", "full")
         .env(KEY_VARIABLE, &hex)
         .merged()
         .limit(build.limit())
@@ -123,6 +121,10 @@ fn cargo_arguments(manifest: &Rust, options: Options) -> Vec<String> {
     let mut arguments: Vec<String> =
         ["build", "--release", "--quiet", "--color=never"].map(str::to_owned).to_vec();
     arguments.extend(["-Zbuild-std=core,alloc", "-Zunstable-options", "--target", TARGET].map(str::to_owned));
+    // Where no header is compared with the crate, its debug information is to be: that has the types of its
+    // functions.
+    let debug = if manifest.header.is_some() { "line-tables-only" } else { "full" };
+    arguments.extend(["--config".to_owned(), format!("profile.release.debug = '{debug}'")]);
     arguments.extend(["--config", LIBRARIES].map(str::to_owned));
     if let Some(package) = &manifest.package {
         arguments.extend(["--package".to_owned(), package.clone()]);
