@@ -93,7 +93,7 @@ impl<'a> Code<'a> {
         self.relocations.get(section).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// Goes through a function's instructions in the order of their places. Bytes that are no instruction end it.
+    /// Goes through a function's instructions in the order of their places. Bytes that are no instruction are passed over.
     pub(crate) fn walk(&self, function: &Function, mut visit: impl FnMut(&Step<'_>)) {
         let code = self.image.data(function.section);
         let range = |from: u64, to: u64| code.get(usize::try_from(from).ok()?..usize::try_from(to).ok()?);
@@ -106,7 +106,12 @@ impl<'a> Code<'a> {
             let at = decoder.position();
             decoder.decode_out(&mut instruction);
             if instruction.is_invalid() {
-                return;
+                // The next one may begin at any of its bytes.
+                decoder.set_ip(instruction.ip() + 1);
+                if decoder.set_position(at + 1).is_err() {
+                    return;
+                }
+                continue;
             }
             let count = rest.partition_point(|relocation| relocation.offset < instruction.next_ip());
             let (relocations, after) = rest.split_at(count);

@@ -191,7 +191,8 @@ pub(super) static HAZARDS: [Rule; 19] = [
         title: "C and Rust disagree about a function",
         what: "The debug information of a function that one side defines and the other declares differs in the number, \
                size or signedness of parameters, or in what is returned. Rust's compiler says \
-               nothing of functions that Rust only declares: of what C defines and Rust calls, nothing is seen.",
+               nothing of functions that Rust only declares: of what C defines and Rust calls, nothing is seen. vexlab puts types into a crate's debug \
+               information where no `header` is compared with it.",
         why: "The one passes what the other doesn't take: garbage in registers, with no word from any tool.",
         kernel: "nothing",
         mend: "make both say the same; `header` under `[rust]` lets the C compiler compare them in each build",

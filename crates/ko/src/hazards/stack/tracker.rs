@@ -451,9 +451,7 @@ impl Tracker {
 fn is_no_access(instruction: &Instruction) -> bool {
     match instruction.mnemonic() {
         Mnemonic::Lea | Mnemonic::Nop | Mnemonic::Pop => true,
-        Mnemonic::Or | Mnemonic::Add => {
-            instruction.op1_kind() != OpKind::Register && instruction.immediate(1) == 0
-        }
+        Mnemonic::Or | Mnemonic::Add => instruction.try_immediate(1).is_ok_and(|number| number == 0),
         _ => false,
     }
 }
