@@ -37,6 +37,8 @@ pub mod initramfs;
 pub mod kernel;
 /// The Kernel Test Anything Protocol.
 pub mod ktap;
+/// A stream to an agent, and the conversations on it.
+pub mod link;
 /// The virtual machine and its command line.
 pub mod machine;
 /// Archives for the kernel to unpack.

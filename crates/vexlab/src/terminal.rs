@@ -4,7 +4,7 @@
 use std::io::{IsTerminal, Read, stdin, stdout};
 
 use lab::error::{Context, Result};
-use lab::session::Outgoing;
+use lab::link::Outgoing;
 use rustix::termios::{self, OptionalActions, Termios};
 use signal_hook::consts::{SIGHUP, SIGWINCH};
 use signal_hook::iterator::Signals;

@@ -7,9 +7,9 @@ use lab::Lab;
 use lab::error::{Error, Result};
 use lab::event::Event;
 use lab::kernel::Kernel;
+use lab::link::Outgoing;
 use lab::project::Project;
 use lab::run::{self, Record, Terminal};
-use lab::session::Outgoing;
 use lab::verdict::Class;
 use wire::{Exit, Process, Stream};
 
