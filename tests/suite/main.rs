@@ -19,6 +19,7 @@ mod check;
 /// What is wrong with what the user wrote, and what the program says then.
 mod command_line;
 /// A test's surroundings: its folder, its time, its turn.
+mod gdb;
 mod harness;
 /// What Ctrl-C leaves behind, and what a kill does.
 mod interrupts;
@@ -60,6 +61,7 @@ fn main() {
         run::tests(),
         safety::tests(),
         saved::tests(),
+        gdb::tests(),
         shell::tests(),
         vexfs::tests(),
     ] {

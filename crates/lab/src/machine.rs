@@ -102,6 +102,8 @@ pub struct Machine {
     pub talkative: bool,
     /// How it starts.
     pub start: Start,
+    /// Where a debugger can connect: the path of a socket that QEMU makes.
+    pub debugger: Option<PathBuf>,
 }
 
 /// QEMU's ends of sockets, as file descriptor numbers in its process.
@@ -143,6 +145,11 @@ impl Machine {
             let file = option_value(disk);
             line.option("-drive", format!("if=none,id=disk{index},format=raw,cache=unsafe,file={file}"));
             line.option("-device", format!("{},drive=disk{index}", self.board.device("virtio-blk")));
+        }
+        if let Some(socket) = &self.debugger {
+            let path = option_value(socket);
+            line.option("-chardev", format!("socket,id=debugger,path={path},server=on,wait=off"));
+            line.option("-gdb", "chardev:debugger");
         }
         let (file, share) = match &self.start {
             Start::PowerOn => return line.words,
@@ -266,6 +273,7 @@ mod tests {
             tsc_khz: Some(2_600_000),
             talkative: false,
             start: Start::PowerOn,
+            debugger: None,
         }
     }
 
@@ -334,9 +342,9 @@ mod tests {
         ");
     }
 
-    /// What a machine that starts in this way has and an ordinary one has not, and the reverse.
-    fn difference(start: Start) -> String {
-        let (ordinary, other) = (text(&machine()), text(&Machine { start, ..machine() }));
+    /// What this machine has and an ordinary one has not, and the reverse.
+    fn difference(other: Machine) -> String {
+        let (ordinary, other) = (text(&machine()), text(&other));
         let lines = |one: &str, sign: &str, two: &str| -> Vec<String> {
             let only = one.lines().filter(|line| !two.lines().any(|other| other == *line));
             only.map(|line| format!("{sign} {line}")).collect()
@@ -346,7 +354,7 @@ mod tests {
 
     #[test]
     fn a_machine_that_is_to_be_saved_has_its_memory_in_a_file() {
-        insta::assert_snapshot!(difference(Start::ToBeSaved("/s/a,b/memory".into())), @r"
+        insta::assert_snapshot!(difference(Machine { start: Start::ToBeSaved("/s/a,b/memory".into()), ..machine() }), @r"
         < -machine microvm,accel=tcg,pit=off,pic=off,rtc=on,auto-kernel-cmdline=off
         > -machine microvm,accel=tcg,pit=off,pic=off,rtc=on,auto-kernel-cmdline=off,memory-backend=ram
         > -object memory-backend-file,id=ram,size=268435456,share=on,mem-path=/s/a,,b/memory
@@ -357,7 +365,7 @@ mod tests {
 
     #[test]
     fn a_restored_machine_only_reads_its_memory_and_needs_no_kernel() {
-        insta::assert_snapshot!(difference(Start::Restored("/s/memory".into())), @r"
+        insta::assert_snapshot!(difference(Machine { start: Start::Restored("/s/memory".into()), ..machine() }), @r"
         < -machine microvm,accel=tcg,pit=off,pic=off,rtc=on,auto-kernel-cmdline=off
         < -kernel /k/vmlinux
         < -initrd /i/base.cpio
@@ -367,6 +375,15 @@ mod tests {
         > -chardev socket,id=control,fd=5
         > -mon chardev=control,mode=control
         > -incoming defer
+        ");
+    }
+
+    #[test]
+    fn a_debugger_connects_to_a_socket_of_this_host() {
+        let socket = Some("/t/a,b/gdb".into());
+        insta::assert_snapshot!(difference(Machine { debugger: socket, ..machine() }), @"
+        > -chardev socket,id=debugger,path=/t/a,,b/gdb,server=on,wait=off
+        > -gdb chardev:debugger
         ");
     }
 

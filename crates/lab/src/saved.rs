@@ -77,6 +77,8 @@ impl Key {
             // It is measured, so it may differ from run to run. A restored machine keeps its own.
             tsc_khz: machine.tsc_khz.map(|_| 0),
             start: Start::PowerOn,
+            // It is QEMU's alone, and leaves no trace in the machine.
+            debugger: None,
             ..machine.clone()
         };
         for word in plain.arguments(Sockets { agent: 0, console: 0, control: 0 }) {
@@ -357,6 +359,7 @@ mod tests {
             tsc_khz: Some(2_600_000),
             talkative: false,
             start: Start::PowerOn,
+            debugger: None,
         }
     }
 

@@ -45,6 +45,10 @@ pub(crate) enum Command {
     Run(CommandArgs),
     /// Open a shell in a fresh machine with the module loaded
     Shell(ShellArgs),
+    /// Load the module under gdb, and stop before anything of it has run
+    ///
+    /// gdb has the kernel's functions, and the module's own symbols at the addresses that it was loaded to.
+    Gdb(GdbArgs),
     /// Machines that have booted already, which runs start from
     #[command(subcommand)]
     Cache(Cache),
@@ -223,6 +227,16 @@ pub(crate) struct ShellArgs {
     /// Load no module; no project is needed then
     #[arg(long)]
     pub(crate) no_module: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GdbArgs {
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+
+    /// More arguments for gdb, like `-ex 'break FUNCTION' -ex continue`
+    #[arg(last = true, value_name = "ARGUMENT")]
+    pub(crate) gdb: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -6,6 +6,8 @@
 mod cli;
 /// One function for each command.
 mod commands;
+/// The signals that stop a run.
+mod interrupt;
 /// What a user sees.
 mod output;
 /// The terminal on this side of a shell.
@@ -20,10 +22,9 @@ use lab::cache::Cache;
 use lab::cancel::Cancel;
 use lab::error::Result;
 use lab::verdict::Class;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::flag;
 
 use cli::Cli;
+use interrupt::Interrupt;
 use output::Screen;
 
 fn main() -> ExitCode {
@@ -34,7 +35,7 @@ fn main() -> ExitCode {
     }
     let cli = Cli::parse();
     let screen = Arc::new(Screen::new());
-    let status = set_up(&screen).and_then(|lab| commands::dispatch(&lab, &cli));
+    let status = set_up(&screen).and_then(|(lab, interrupt)| commands::dispatch(&lab, &cli, &interrupt));
     screen.clear();
     match status {
         Ok(status) => ExitCode::from(status),
@@ -45,16 +46,11 @@ fn main() -> ExitCode {
     }
 }
 
-/// The cache, the screen, and the signals that stop a run. A second signal ends the program at once.
-fn set_up(screen: &Arc<Screen>) -> Result<Lab> {
+/// The cache, the screen, and the signals that stop a run.
+fn set_up(screen: &Arc<Screen>) -> Result<(Lab, Interrupt)> {
     let cancel = Cancel::default();
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
-        let stop = i32::from(Class::Interrupted.exit_status());
-        let registered = flag::register_conditional_shutdown(signal, stop, cancel.flag())
-            .and_then(|_| flag::register(signal, cancel.flag()));
-        lab::error::Context::context(registered, || format!("watch for signal {signal}"))?;
-    }
+    let interrupt = Interrupt::watch(&cancel)?;
     let cache = Cache::of_user()?;
     cache.sweep();
-    Ok(Lab { cache, reporter: screen.clone(), cancel })
+    Ok((Lab { cache, reporter: screen.clone(), cancel }, interrupt))
 }

@@ -84,6 +84,7 @@ pub(super) fn describe(
         tsc_khz: tsc_khz(&host::processor()),
         talkative: false,
         start: Start::PowerOn,
+        debugger: None,
     };
     if accelerator.is_none() {
         machine.accelerator = accel::find(lab, &machine)?.accelerator();

@@ -5,16 +5,21 @@
 //! module. The machine is restored, or boots, while the module is built. Both go through the same phases, in [`boot`] and [`steps`], and end in [`Record::class`].
 
 mod boot;
+mod debug;
 mod steps;
+mod symbols;
 mod trouble;
 
 use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use wire::{Exit, Process};
 
 use boot::Booting;
 pub use boot::{Terminal, find_qemu};
+pub use debug::Debugged;
+use debug::Layout;
 
 use crate::Lab;
 use crate::build::{self, Built};
@@ -140,6 +145,37 @@ pub fn command(
     run.finish(outcome)
 }
 
+/// Loads the project's module in a fresh machine under gdb, which `start` is to start with the script that it is
+/// given, and to wait for.
+///
+/// # Errors
+///
+/// As [`test`], and those of `start`.
+pub fn debug(
+    lab: &Lab,
+    project: &Project,
+    kernel: &Kernel,
+    options: Options,
+    start: &mut dyn FnMut(&Path) -> Result<ExitStatus>,
+) -> Result<Debugged> {
+    debug::find_gdb()?;
+    let mut run = Run::prepare(lab, Some(project.manifest()), kernel, options.accelerator)?;
+    run.tell_results = false;
+    let _socket = run.expect_debugger()?;
+    run.start(options.cold)?;
+    let module = Module::build(lab, &mut run, project, kernel, options)?;
+    let layout = Layout::of(lab, &module.built)?;
+    run.wait_for_boot()?;
+    match run.set_debugger_up(&module, &layout) {
+        Ok(script) => {
+            let status = start(&script)?;
+            run.leave();
+            Ok(Debugged::Ended(status))
+        }
+        Err(trouble) => run.finish(Err(trouble)).map(Debugged::Failed),
+    }
+}
+
 /// A module that is built and passed the checks.
 struct Module {
     name: String,
@@ -162,6 +198,11 @@ impl Module {
         }
         build::check(lab, kernel, &built, &project.manifest().check, options.kernel_decides)?;
         Ok(Self { name: project.name().to_owned(), built, manifest: project.manifest().clone() })
+    }
+
+    /// Its file's name.
+    fn file(&self) -> PathBuf {
+        PathBuf::from(format!("{}.ko", self.name))
     }
 
     /// The name that the kernel knows it by.

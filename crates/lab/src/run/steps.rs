@@ -26,10 +26,10 @@ use crate::verdict::{Class, Outcome, Phase, TestResult};
 
 /// A run on its way. Its folder is removed with it unless it comes to its end.
 pub(super) struct Run<'a> {
-    lab: &'a Lab,
+    pub(super) lab: &'a Lab,
     kernel: &'a Kernel,
-    machine: Machine,
-    timeouts: Timeouts,
+    pub(super) machine: Machine,
+    pub(super) timeouts: Timeouts,
     tests: Vec<Test>,
     booting: Option<Booting<'a>>,
     session: Option<Session>,
@@ -125,6 +125,16 @@ impl<'a> Run<'a> {
     /// Loads the module, after those that it needs.
     pub(super) fn load(&mut self, module: &Module) -> Step {
         let started = Instant::now();
+        let stripped = self.load_needs(module)?;
+        self.load_one(&module.file(), &stripped, &module.manifest.module.parameters)?;
+        let time = started.elapsed();
+        self.result("load", Outcome::Passed, Some(time), Vec::new());
+        self.phase(Phase::Load, time);
+        Ok(())
+    }
+
+    /// Loads what the module needs, and gives the module itself.
+    pub(super) fn load_needs(&mut self, module: &Module) -> Result<Vec<u8>, Trouble> {
         let stripped = read(&module.built.stripped)?;
         let needs = depends_of_file(&stripped).map_err(|error| lab_trouble(&error))?;
         let needs = needs.iter().chain(&module.manifest.module.needs).map(String::as_str);
@@ -133,22 +143,12 @@ impl<'a> Run<'a> {
             let bytes = read_module(&file).map_err(|error| lab_trouble(&error))?;
             self.load_one(&file, &bytes, "")?;
         }
-        self.load_one(
-            Path::new(&format!("{}.ko", module.name)),
-            &stripped,
-            &module.manifest.module.parameters,
-        )?;
-        let time = started.elapsed();
-        self.result("load", Outcome::Passed, Some(time), Vec::new());
-        self.phase(Phase::Load, time);
-        Ok(())
+        Ok(stripped)
     }
 
     fn load_one(&mut self, file: &Path, bytes: &[u8], parameters: &str) -> Step {
         let limit = self.timeouts.load;
-        let path = guest_path(file);
-        let put = self.session().put(&path, 0o644, bytes, limit);
-        put.map_err(|lost| self.lost(lost, "sending the module"))?;
+        let path = self.send_module(file, bytes)?;
         let log_start = self.session().log().len();
         let request = Request::Load { path, parameters: parameters.to_owned() };
         let what = format!("loading {}", file.file_name().unwrap_or_default().display());
@@ -169,6 +169,15 @@ impl<'a> Run<'a> {
             }
             other => Err(unexpected(&what, &other)),
         }
+    }
+
+    /// Copies a module into the machine, and gives its path there.
+    pub(super) fn send_module(&mut self, file: &Path, bytes: &[u8]) -> Result<String, Trouble> {
+        let path = guest_path(file);
+        let limit = self.timeouts.load;
+        let put = self.session().put(&path, 0o644, bytes, limit);
+        put.map_err(|lost| self.lost(lost, "sending the module"))?;
+        Ok(path)
     }
 
     /// Has the module answer a challenge that only this build's Rust can answer.
@@ -349,6 +358,20 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Ends the machine and keeps its folder; nobody asks for a judgement.
+    pub(super) fn leave(mut self) {
+        self.session().end();
+        self.remove_disks();
+        self.dir = None;
+    }
+
+    /// What a run wrote to its disks ends with it; the folder's other files are kept.
+    fn remove_disks(&self) {
+        for disk in &self.machine.disks {
+            let _ = fs::remove_file(disk);
+        }
+    }
+
     /// Ends the machine and judges the run.
     pub(super) fn finish(mut self, outcome: Step) -> Result<Record> {
         let (mut class, mut reasons) = match outcome {
@@ -356,10 +379,7 @@ impl<'a> Run<'a> {
             Err(trouble) => (trouble.class, trouble.reasons),
         };
         self.session().end();
-        for disk in &self.machine.disks {
-            // What a run wrote to its disks ends with it; the folder's other files are kept.
-            let _ = fs::remove_file(disk);
-        }
+        self.remove_disks();
         if class == Class::Interrupted {
             return Err(Error::new(crate::error::Kind::Interrupted, "interrupted"));
         }
@@ -398,11 +418,11 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn dir(&self) -> &Path {
+    pub(super) fn dir(&self) -> &Path {
         self.dir.as_deref().unwrap_or(Path::new("."))
     }
 
-    fn session(&mut self) -> &mut Session {
+    pub(super) fn session(&mut self) -> &mut Session {
         self.session.as_mut().expect("the steps that need a machine come after boot")
     }
 
@@ -415,7 +435,7 @@ impl<'a> Run<'a> {
     }
 
     /// Sends a request in which the module's code may run, and judges when no answer comes.
-    fn ask(
+    pub(super) fn ask(
         &mut self,
         request: &Request,
         limit: Duration,
@@ -458,7 +478,7 @@ impl<'a> Run<'a> {
     }
 
     /// What it means that the conversation ended early.
-    fn lost(&mut self, lost: Lost, what: &str) -> Trouble {
+    pub(super) fn lost(&mut self, lost: Lost, what: &str) -> Trouble {
         let class = match &lost {
             Lost::TimedOut { .. } => Class::Hang,
             Lost::Ended { .. } | Lost::Nonsense(_) | Lost::Control(_) => Class::MachineLost,
@@ -486,7 +506,7 @@ fn read(path: &Path) -> Result<Vec<u8>, Trouble> {
     fs::read(path).context(|| format!("read {}", path.display())).map_err(|error| lab_trouble(&error))
 }
 
-fn lab_trouble(error: &Error) -> Trouble {
+pub(super) fn lab_trouble(error: &Error) -> Trouble {
     let cause = std::error::Error::source(error).map(|cause| cause.to_string());
     Trouble::new(Class::LabFailed, error.to_string()).because(cause)
 }

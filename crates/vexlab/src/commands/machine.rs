@@ -86,7 +86,7 @@ fn in_machine(
     Ok(Ended { module, kernel: kernel.name().to_owned(), record })
 }
 
-fn one_kernel(lab: &Lab, arguments: &RunArgs, project: Option<&Project>) -> Result<Kernel> {
+pub(super) fn one_kernel(lab: &Lab, arguments: &RunArgs, project: Option<&Project>) -> Result<Kernel> {
     let named = &arguments.build.kernel;
     let name = match (named.as_slice(), project) {
         ([name], _) => name,

@@ -4,6 +4,7 @@
 mod cache;
 mod check;
 mod doctor;
+mod gdb;
 mod kernel;
 mod machine;
 mod module;
@@ -19,10 +20,11 @@ use lab::project::{self, Project};
 use lab::{build, run, verdict};
 
 use crate::cli::{self, Cli, Command, How, RunArgs};
+use crate::interrupt::Interrupt;
 use crate::output;
 
 /// Carries a command out. Gives the exit status.
-pub(crate) fn dispatch(lab: &Lab, cli: &Cli) -> Result<u8> {
+pub(crate) fn dispatch(lab: &Lab, cli: &Cli, interrupt: &Interrupt) -> Result<u8> {
     match &cli.command {
         Command::Doctor => doctor::doctor(lab),
         Command::Kernel(command) => kernel::kernel(lab, command).map(|()| 0),
@@ -32,6 +34,7 @@ pub(crate) fn dispatch(lab: &Lab, cli: &Cli) -> Result<u8> {
         Command::Check(arguments) => check::check(lab, &cli.project, arguments),
         Command::Run(arguments) => machine::run(lab, &cli.project, arguments),
         Command::Shell(arguments) => machine::shell(lab, &cli.project, arguments),
+        Command::Gdb(arguments) => gdb::gdb(lab, &cli.project, arguments, interrupt),
         Command::Cache(command) => cache::cache(lab, command).map(|()| 0),
         Command::Init => init(&cli.project).map(|()| 0),
         Command::Completions { shell } => {
