@@ -5,6 +5,7 @@
 //! module. The machine is restored, or boots, while the module is built. Both go through the same phases, in [`boot`] and [`steps`], and end in [`Record::class`].
 
 mod boot;
+mod kept;
 mod steps;
 mod trouble;
 
@@ -15,6 +16,7 @@ use wire::{Exit, Process};
 
 use boot::Booting;
 pub use boot::{Terminal, find_qemu};
+pub use kept::Kept;
 
 use crate::Lab;
 use crate::build::{self, Built};
@@ -91,15 +93,22 @@ impl Record {
     }
 }
 
-/// Builds the project's module, loads it in a fresh machine, tests it, and unloads it.
+/// Builds the project's module, loads it in a fresh machine, tests it, and unloads it. Where a machine like it is
+/// `kept`, the run takes that one.
 ///
 /// # Errors
 ///
 /// When it does not come to a machine: the source does not build, a check refuses the module, or the lab
 /// can't do its work. Whatever a machine shows is in the [`Record`].
-pub fn test(lab: &Lab, project: &Project, kernel: &Kernel, options: Options) -> Result<Record> {
+pub fn test(
+    lab: &Lab,
+    project: &Project,
+    kernel: &Kernel,
+    options: Options,
+    kept: &mut Kept,
+) -> Result<Record> {
     let mut run = Run::prepare(lab, Some(project.manifest()), kernel, options.accelerator)?;
-    run.start(options.cold)?;
+    run.start(options.cold, kept)?;
     let module = Module::build(lab, &mut run, project, kernel, options)?;
     run.wait_for_boot()?;
     let outcome = run
@@ -126,7 +135,7 @@ pub fn command(
 ) -> Result<Record> {
     let mut run = Run::prepare(lab, project.map(Project::manifest), kernel, options.accelerator)?;
     run.tell_results = false;
-    run.start(options.cold)?;
+    run.start(options.cold, &mut Kept::default())?;
     let module = match project {
         Some(project) => Some(Module::build(lab, &mut run, project, kernel, options)?),
         None => None,
