@@ -42,6 +42,8 @@ mod saved;
 mod shell;
 /// This repository's own module: the real thing.
 mod vexfs;
+/// Testing again with each change.
+mod watch;
 
 use libtest_mimic::Arguments;
 
@@ -62,6 +64,7 @@ fn main() {
         saved::tests(),
         shell::tests(),
         vexfs::tests(),
+        watch::tests(),
     ] {
         trials.extend(tests);
     }

@@ -66,13 +66,19 @@ enum Wake {
 }
 
 impl Watch {
-    /// Watches what builds of this project read, as its file says at each moment. A change also makes the request
-    /// `cancel`, for whatever is being done with the sources as they were.
+    /// Watches what builds of this project read, as its file says at each moment, without the files `own` (absolute
+    /// paths) that the caller writes to. A change also makes the request `cancel`, for whatever is being done with the
+    /// sources as they were.
     ///
     /// # Errors
     ///
     /// When the kernel can't watch (so many) folders.
-    pub fn start(project: &Project, options: build::Options, cancel: Cancel) -> Result<Self> {
+    pub fn start(
+        project: &Project,
+        options: build::Options,
+        own: Vec<PathBuf>,
+        cancel: Cancel,
+    ) -> Result<Self> {
         let (wake, woken) = mpsc::channel();
         let (sender, changes) = mpsc::channel();
         let handler = wake.clone();
@@ -86,6 +92,7 @@ impl Watch {
         let mut watching = Watching {
             project: project.clone(),
             options,
+            own,
             folders,
             watched: BTreeSet::new(),
             seen: Snapshot::default(),
@@ -147,6 +154,7 @@ fn may_be_a_change(kind: &EventKind) -> bool {
 struct Watching {
     project: Project,
     options: build::Options,
+    own: Vec<PathBuf>,
     folders: RecommendedWatcher,
     watched: BTreeSet<PathBuf>,
     seen: Snapshot,
@@ -170,12 +178,12 @@ impl Watching {
             let found = self.look().map(Changes::new).transpose();
             let told = found.is_none_or(|found| {
                 let stops = found.as_ref().map_or(true, |changes| !changes.is_a_builds());
-                let failed = found.is_err();
-                let sent = changes.send(found).is_ok();
                 if stops {
+                    // Before it is told: whoever was told may take the request back, and go on.
                     cancel.cancel();
                 }
-                sent && !failed
+                let failed = found.is_err();
+                changes.send(found).is_ok() && !failed
             });
             if !told {
                 return;
@@ -212,7 +220,8 @@ impl Watching {
                 break seen;
             }
         };
-        let changes = seen.changes_since(&self.seen);
+        let mut changes = seen.changes_since(&self.seen);
+        changes.retain(|file| !self.own.contains(file));
         self.seen = seen;
         Ok(changes)
     }
@@ -376,14 +385,13 @@ mod tests {
     fn changes_are_told_and_stop_what_is_going_on() {
         let dir = tempfile::tempdir().unwrap();
         let (run, user) = (Cancel::default(), Cancel::default());
-        let watch = Watch::start(&project(dir.path()), build::Options::default(), run.clone()).unwrap();
+        let watch =
+            Watch::start(&project(dir.path()), build::Options::default(), Vec::new(), run.clone()).unwrap();
         assert_eq!(watch.during_run().unwrap(), None);
         fs::write(dir.path().join("sub/a.c"), "1").unwrap();
         assert_eq!(names(&watch.wait(&user).unwrap()), ["a.c"]);
-        // It is told first.
-        while !run.is_cancelled() {
-            std::thread::yield_now();
-        }
+        assert!(run.is_cancelled());
+        run.take_back();
         fs::write(dir.path().join("sub/a.c"), "22").unwrap();
         let changes = watch.during_run().unwrap();
         assert_eq!(changes.as_ref().map(names), Some(vec!["a.c".to_owned()]));
@@ -392,11 +400,23 @@ mod tests {
     }
 
     #[test]
+    fn what_we_write_ourselves_is_no_change() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        let (project, cancel) = (project(&root), Cancel::default());
+        let own = vec![root.join("log")];
+        let watch = Watch::start(&project, build::Options::default(), own, cancel.clone()).unwrap();
+        fs::write(root.join("log"), "1").unwrap();
+        assert_eq!(watch.during_run().unwrap(), None);
+        assert!(!cancel.is_cancelled());
+    }
+
+    #[test]
     fn folders_that_are_new_or_new_again_are_watched() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path();
         let (run, user) = (Cancel::default(), Cancel::default());
-        let watch = Watch::start(&project(root), build::Options::default(), run).unwrap();
+        let watch = Watch::start(&project(root), build::Options::default(), Vec::new(), run).unwrap();
         fs::create_dir_all(root.join("x/y")).unwrap();
         assert_eq!(watch.during_run().unwrap(), None, "a folder is no source");
         fs::write(root.join("x/y/b.c"), "").unwrap();
@@ -415,7 +435,8 @@ mod tests {
     fn what_cargo_writes_down_is_a_change_only_while_nothing_is_built() {
         let dir = tempfile::tempdir().unwrap();
         let (run, user) = (Cancel::default(), Cancel::default());
-        let watch = Watch::start(&project(dir.path()), build::Options::default(), run.clone()).unwrap();
+        let watch =
+            Watch::start(&project(dir.path()), build::Options::default(), Vec::new(), run.clone()).unwrap();
         fs::write(dir.path().join(LOCK), "1").unwrap();
         assert_eq!(watch.during_run().unwrap(), None);
         assert!(!run.is_cancelled());

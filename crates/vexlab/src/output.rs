@@ -4,6 +4,7 @@
 
 use std::error::Error as _;
 use std::io::{IsTerminal, Write, stderr, stdout};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -236,7 +237,15 @@ pub(crate) fn new_page() {
         let rows = terminal::size().rows;
         let away = "\n".repeat(rows.into());
         print_raw(format!("\x1b[{rows};1H{away}\x1b[H").as_bytes());
+        // What follows may go to standard error.
+        let _ = stdout().flush();
     }
+}
+
+/// The files that standard output and standard error go to, where they do.
+pub(crate) fn files() -> Vec<PathBuf> {
+    let outputs = ["/proc/self/fd/1", "/proc/self/fd/2"].into_iter();
+    outputs.filter_map(|link| std::fs::read_link(link).ok()).filter(|path| path.is_file()).collect()
 }
 
 /// Prints a text of a command's result as it is.

@@ -18,6 +18,7 @@ use crate::cache::{make_dir, write_atomically};
 use crate::error::{Context, Error, Kind, Result};
 use crate::kernel::Kernel;
 use crate::process::Program;
+use crate::project;
 
 /// A finished module.
 pub(super) struct Made {
@@ -177,15 +178,16 @@ pub(super) fn compiler_output(output: &str, places: &[(&Path, &Path)]) -> String
     text
 }
 
-/// The project's files that a C build may read: relative path to absolute path.
+/// The project's files that a C build may read, which the one that describes it is not: relative path to absolute path.
 fn sources(root: &Path) -> Result<BTreeMap<PathBuf, PathBuf>> {
     let mut files = BTreeMap::new();
     for entry in WalkDir::new(root).into_iter().filter_entry(|entry| is_source_dir(root, entry)) {
         let entry = entry.context(|| format!("read the sources in {}", root.display()))?;
         let is_dir = fs::metadata(entry.path()).is_ok_and(|data| data.is_dir());
-        if let (false, false, Ok(relative)) =
-            (is_dir, is_leftover(entry.file_name()), entry.path().strip_prefix(root))
-        {
+        if is_dir || is_leftover(entry.file_name()) || entry.path() == root.join(project::FILE) {
+            continue;
+        }
+        if let Ok(relative) = entry.path().strip_prefix(root) {
             files.insert(relative.to_owned(), entry.path().to_owned());
         }
     }
@@ -248,6 +250,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (root, mirror) = (dir.path().join("project"), dir.path().join("mirror"));
         for (file, text) in [
+            ("vexlab.toml", ""),
             ("a.c", "a"),
             (".a.c.swp", ""),
             ("sub/b.h", "b"),

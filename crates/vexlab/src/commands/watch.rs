@@ -24,7 +24,8 @@ pub(crate) fn watch(lab: &Lab, dir: &Path, arguments: &RunArgs) -> Result<u8> {
     let project = Project::find(dir)?;
     // A change stops a run, but not the program.
     let of_run = Lab { cancel: lab.cancel.of_part(), ..lab.clone() };
-    let watch = Watch::start(&project, (&arguments.build.how).into(), of_run.cancel.clone())?;
+    let how = (&arguments.build.how).into();
+    let watch = Watch::start(&project, how, output::files(), of_run.cancel.clone())?;
     let mut rounds = Rounds { project, kernels: Vec::new(), kept: Kept::default() };
     let mut marks = Marks::default();
     let mut last = None;
@@ -35,13 +36,12 @@ pub(crate) fn watch(lab: &Lab, dir: &Path, arguments: &RunArgs) -> Result<u8> {
             marks.add(class);
             output::print(format!("{marks} {class} at {}", time_of_day()));
         }
-        of_run.cancel.take_back();
         let changed = match watch.during_run()? {
             Some(changes) => Some(changes),
             None if class.is_none() => last.take(),
             None => {
-                output::aside(&waiting(&rounds.project, last.as_ref()));
                 rounds.kept.prepare(&of_run, &rounds.project, &rounds.kernels, arguments.into());
+                output::aside(&waiting(&rounds.project, last.as_ref()));
                 Some(watch.wait(&lab.cancel)?)
             }
         };
