@@ -104,7 +104,10 @@ impl Ready {
         let dir = Dir(new_dir(lab)?);
         let machine = boot::describe(lab, kernel, &manifest.machine, options.accelerator, &dir.0)?;
         let booting = Booting::start(lab, kernel, machine.clone(), &dir.0, options.cold)?;
-        let (session, _) = booting.wait(manifest.timeouts.boot)?;
+        lab.progress(&format!("preparing a machine of {}", kernel.name()), 0, 0);
+        let booted = booting.wait(manifest.timeouts.boot);
+        lab.progress_end();
+        let (session, _) = booted?;
         Ok(Self { kernel: kernel.name().to_owned(), machine, session, dir })
     }
 

@@ -30,7 +30,7 @@ pub(crate) fn watch(lab: &Lab, dir: &Path, arguments: &RunArgs) -> Result<u8> {
     let mut marks = Marks::default();
     let mut last = None;
     loop {
-        let class = rounds.test(&of_run, arguments);
+        let class = rounds.test(lab, &of_run, arguments);
         lab.cancel.check()?;
         if let Some(class) = class {
             marks.add(class);
@@ -65,14 +65,15 @@ struct Rounds {
 impl Rounds {
     /// Tests the project as it is now. What is wrong with it, or with the lab, is told; nothing comes of a round that
     /// was stopped.
-    fn test(&mut self, lab: &Lab, arguments: &RunArgs) -> Option<Class> {
-        self.try_test(lab, arguments).map_or_else(|error| of_error(&error), Some)
+    fn test(&mut self, lab: &Lab, of_run: &Lab, arguments: &RunArgs) -> Option<Class> {
+        self.try_test(lab, of_run, arguments).map_or_else(|error| of_error(&error), Some)
     }
 
-    fn try_test(&mut self, lab: &Lab, arguments: &RunArgs) -> Result<Class> {
+    fn try_test(&mut self, lab: &Lab, of_run: &Lab, arguments: &RunArgs) -> Result<Class> {
         self.project = self.project.reread()?;
+        // No change of a source makes fetching a kernel vain.
         self.kernels = kernels(lab, &arguments.build.kernel, Some(&self.project))?;
-        module::test_on_each(lab, &self.project, &self.kernels, arguments, &mut self.kept)
+        module::test_on_each(of_run, &self.project, &self.kernels, arguments, &mut self.kept)
     }
 }
 
