@@ -31,6 +31,8 @@ pub(crate) fn watch(lab: &Lab, dir: &Path, arguments: &RunArgs) -> Result<u8> {
     let mut last = None;
     loop {
         let class = rounds.test(lab, &of_run, arguments);
+        // What was being done when the round was stopped may still be shown.
+        lab.progress_end();
         lab.cancel.check()?;
         if let Some(class) = class {
             marks.add(class);
