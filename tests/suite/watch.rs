@@ -1,30 +1,35 @@
 // SPDX-License-Identifier: GPL-2.0-only
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use libtest_mimic::Trial;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::call::{Ended, Running};
-use crate::harness::{Context, USUAL, machine, names_in, plain, processes_with};
+use crate::command_line::{path_with_fake_qemu, real_qemu};
+use crate::harness::{Context, machine, names_in, plain, processes_with};
 use crate::interrupts::machines_of;
 use crate::shell::Terminal;
 
+const LIMIT: Duration = Duration::from_secs(240);
+
 pub(crate) fn tests() -> Vec<Trial> {
     vec![
-        machine("watch::an_edit_gives_a_verdict", USUAL, an_edit_gives_a_verdict),
-        machine("watch::a_file_is_replaced", USUAL, a_file_is_replaced),
-        machine("watch::a_burst_is_one_run", USUAL, a_burst_is_one_run),
-        machine("watch::what_is_no_source", USUAL, what_is_no_source),
-        machine("watch::broken_and_mended", USUAL, broken_and_mended),
-        machine("watch::a_change_stops_a_run", USUAL, a_change_stops_a_run),
-        machine("watch::a_change_stops_a_build", USUAL, a_change_stops_a_build),
-        machine("watch::interrupted_while_waiting", USUAL, interrupted_while_waiting),
-        machine("watch::interrupted_while_compiling", USUAL, interrupted_while_compiling),
-        machine("watch::a_machine_is_kept", USUAL, a_machine_is_kept),
-        machine("watch::on_a_terminal", USUAL, on_a_terminal),
-        plain("watch::too_many_folders", USUAL, too_many_folders),
-        plain("watch::outside_a_project", USUAL, outside_a_project),
+        machine("watch::an_edit_gives_a_verdict", LIMIT, an_edit_gives_a_verdict),
+        machine("watch::a_file_is_replaced", LIMIT, a_file_is_replaced),
+        machine("watch::a_burst_is_one_run", LIMIT, a_burst_is_one_run),
+        machine("watch::what_is_no_source", LIMIT, what_is_no_source),
+        machine("watch::broken_and_mended", LIMIT, broken_and_mended),
+        machine("watch::a_change_stops_a_run", LIMIT, a_change_stops_a_run),
+        machine("watch::a_change_stops_a_build", LIMIT, a_change_stops_a_build),
+        machine("watch::interrupted_while_waiting", LIMIT, interrupted_while_waiting),
+        machine("watch::interrupted_while_compiling", LIMIT, interrupted_while_compiling),
+        machine("watch::a_machine_is_kept", LIMIT, a_machine_is_kept),
+        machine("watch::trouble_while_waiting", LIMIT, trouble_while_waiting),
+        machine("watch::on_a_terminal", LIMIT, on_a_terminal),
+        plain("watch::too_many_folders", LIMIT, too_many_folders),
+        plain("watch::outside_a_project", LIMIT, outside_a_project),
     ]
 }
 
@@ -38,8 +43,18 @@ struct Watched<'a> {
 
 impl<'a> Watched<'a> {
     fn start(context: &'a Context, dir: PathBuf) -> Self {
+        let path = std::env::var("PATH").expect("there is a PATH");
+        Self::start_with_path(context, dir, &path)
+    }
+
+    fn start_with_path(context: &'a Context, dir: PathBuf, path: &str) -> Self {
         let cache = context.own_cache();
-        let running = context.vexlab(["test", "--watch"]).env("XDG_CACHE_HOME", &cache).dir(&dir).start();
+        let running = context
+            .vexlab(["test", "--watch"])
+            .env("XDG_CACHE_HOME", &cache)
+            .env("PATH", path)
+            .dir(&dir)
+            .start();
         Self { context, dir, cache, running }
     }
 
@@ -50,18 +65,18 @@ impl<'a> Watched<'a> {
 
     /// Waits until it has told something on standard error this many times.
     fn has_told(&self, text: &str, times: usize) {
-        self.context.wait_until(&format!("{text:?} is told {times} times"), USUAL, || {
+        self.context.wait_until(&format!("{text:?} is told {times} times"), LIMIT, || {
             self.running.stderr().matches(text).count() >= times
         });
     }
 
     /// Waits until it waits, with these marks, the newest verdict's name behind them.
     fn has_verdict(&self, verdict: &str) {
-        self.context.wait_until(&format!("the verdict is {verdict:?}"), USUAL, || {
+        self.context.wait_until(&format!("the verdict is {verdict:?}"), LIMIT, || {
             verdicts(&self.running.stdout()).last().is_some_and(|last| last == verdict)
         });
         let times = verdicts(&self.running.stdout()).len();
-        self.context.wait_until("it waits", USUAL, || {
+        self.context.wait_until("it waits", LIMIT, || {
             let text = self.running.stderr();
             text.lines().filter(|line| line.starts_with("waiting for changes")).count() >= times
         });
@@ -195,7 +210,7 @@ fn a_change_stops_a_run(context: &Context) {
     let dir = context.case("test_hangs");
     edit(&dir.join("vexlab.toml"), "timeout = 2", "timeout = 600");
     let watched = Watched::start(context, dir);
-    context.wait_until("the module is loaded", USUAL, || watched.running.stdout().contains("  ok   load"));
+    context.wait_until("the module is loaded", LIMIT, || watched.running.stdout().contains("  ok   load"));
     watched.edit("vexlab.toml", "\"sleep\", \"600\"", "\"true\"");
     watched.has_verdict("✓ passed");
     assert_eq!(machines_of(&watched.cache).len(), 1, "the one that is kept, and none that was stopped");
@@ -210,7 +225,7 @@ fn endless_build<'a>(context: &'a Context) -> Watched<'a> {
     let kbuild = format!("obj-m := good_c.o\n$(shell touch {}; sleep 600)\n", begun.display());
     fs::write(dir.join("Kbuild"), kbuild).expect("the copy can be written");
     let watched = Watched::start(context, dir);
-    context.wait_until("the build has begun", USUAL, || begun.exists());
+    context.wait_until("the build has begun", LIMIT, || begun.exists());
     watched
 }
 
@@ -264,6 +279,31 @@ fn a_machine_is_kept(context: &Context) {
         .has_told("the machine that was kept for debian-6.1-cloud is of no use, so another is started: ", 1);
     let ended = watched.interrupt(4);
     assert!(!ended.stderr.contains("the saved machine"), "the state is as good as before: {ended}");
+}
+
+/// What a kernel complains of while nothing is asked of it is not the fault of the next run's module.
+fn trouble_while_waiting(context: &Context) {
+    let sign = context.dir().join("trouble");
+    let fake = format!(
+        "#!/bin/sh\n(until [ -e {} ]; do sleep 0.1; done; echo 'BUG: kernel NULL pointer dereference' >&4) &\n\
+         exec {} \"$@\"\n",
+        sign.display(),
+        real_qemu().display()
+    );
+    let path = path_with_fake_qemu(context, &fake);
+    let watched = Watched::start_with_path(context, context.case("good_c"), &path);
+    watched.has_verdict("✓ passed");
+    fs::write(&sign, "").expect("a file");
+    let runs = watched.cache.join("vexlab/runs");
+    context.wait_until("the kernel complains", LIMIT, || {
+        let mut consoles = names_in(&runs).into_iter().map(|run| runs.join(run).join("console.log"));
+        consoles.any(|log| fs::read_to_string(log).is_ok_and(|text| text.contains("BUG:")))
+    });
+    fs::remove_file(&sign).expect("it is there");
+    watched.edit("good_c.c", "Nothing is", "Still nothing is");
+    watched.has_verdict("✓✓ passed");
+    watched.has_told("its kernel reported trouble while it waited: BUG: kernel NULL pointer dereference", 1);
+    watched.interrupt(2);
 }
 
 /// Each run begins on an empty screen, and what was there can be scrolled back to.
