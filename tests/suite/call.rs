@@ -105,6 +105,10 @@ impl Running {
         self.stdout.text()
     }
 
+    pub(crate) fn stderr(&self) -> String {
+        self.stderr.text()
+    }
+
     /// Waits for the program's end. One that takes longer than its test may is killed.
     pub(crate) fn wait(mut self) -> Ended {
         drop(self.stdin.take());

@@ -119,7 +119,7 @@ fn exit_statuses(context: &Context) {
     status 0
     # Exit statuses
 
-    Every run ends in one class, and each class has its own exit status. `vexlab run` and `vexlab shell` exit with the command's own status when the command was run, and nothing else went wrong.
+    Every run ends in one class, and each class has its own exit status. `vexlab run` and `vexlab shell` exit with the command's own status when the command was run, and nothing else went wrong. `vexlab test --watch` goes on until it is interrupted.
 
     | status | class | meaning |
     | ---: | --- | --- |

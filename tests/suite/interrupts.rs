@@ -25,7 +25,7 @@ pub(crate) fn tests() -> Vec<Trial> {
 }
 
 /// The emulators that run with a cache of a test's own.
-fn machines_of(cache: &Path) -> Vec<(i32, String)> {
+pub(crate) fn machines_of(cache: &Path) -> Vec<(i32, String)> {
     let memory = format!("mem-path={}", cache.display());
     processes_with(&memory)
 }

@@ -43,6 +43,8 @@ mod saved;
 mod shell;
 /// This repository's own module: the real thing.
 mod vexfs;
+/// Testing again with each change.
+mod watch;
 
 use libtest_mimic::Arguments;
 
@@ -64,6 +66,7 @@ fn main() {
         gdb::tests(),
         shell::tests(),
         vexfs::tests(),
+        watch::tests(),
     ] {
         trials.extend(tests);
     }

@@ -59,6 +59,8 @@ pub mod session;
 pub mod toolchain;
 /// What a run ends in.
 pub mod verdict;
+/// Waiting for a project's sources to change.
+pub mod watch;
 
 use std::sync::Arc;
 

@@ -191,7 +191,7 @@ pub fn exit_status_page() -> String {
     let mut page = String::from(
         "# Exit statuses\n\nEvery run ends in one class, and each class has its own exit status. \
          `vexlab run` and `vexlab shell` exit with the command's own status when the command was run, and \
-         nothing else went wrong.\n\n| status | class | meaning |\n| ---: | --- | --- |\n",
+         nothing else went wrong. `vexlab test --watch` goes on until it is interrupted.\n\n| status | class | meaning |\n| ---: | --- | --- |\n",
     );
     for class in Class::ALL {
         page.push_str(&format!("| {} | `{}` | {} |\n", class.exit_status(), class, class.meaning()));

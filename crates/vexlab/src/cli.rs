@@ -34,7 +34,7 @@ pub(crate) enum Command {
     /// The object holds the exported functions and what they reach, and nothing that a kernel would refuse.
     Link(LinkArgs),
     /// Build the module, load it in a fresh machine, test it, unload it, and say the verdict
-    Test(RunArgs),
+    Test(TestArgs),
     /// Say what kernels would refuse in modules, and what is dangerous in them, without starting a machine
     ///
     /// The rules are in docs/rules.md.
@@ -161,6 +161,20 @@ pub(crate) struct RunArgs {
     /// Load the module all the same if a check would refuse it: the kernel is the judge
     #[arg(long)]
     pub(crate) no_check: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TestArgs {
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+
+    /// Test again whenever a source changes, until interrupted
+    ///
+    /// A change during a run stops it, and begins another. A line has a mark for each of the last ten verdicts, the
+    /// newest at the right: ✓ passed, ✗ a test failed, b the build failed, r refused, ! the kernel warned, crashed or
+    /// hung, ? nothing is known.
+    #[arg(short, long)]
+    pub(crate) watch: bool,
 }
 
 #[derive(Debug, Args)]

@@ -4,6 +4,7 @@
 
 use std::error::Error as _;
 use std::io::{IsTerminal, Write, stderr, stdout};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,8 @@ use lab::error::Error;
 use lab::event::{Event, Reporter};
 use lab::run::Record;
 use lab::verdict::{Outcome, Phase, TestResult};
+
+use crate::terminal;
 
 /// Work that takes less is not worth a line.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -219,6 +222,30 @@ fn indented(label: &str, text: &str) -> String {
 pub(crate) fn print(line: impl AsRef<str>) {
     // A reader that went away, as `head` does, is no failure of ours.
     let _ = writeln!(stdout(), "{}", line.as_ref());
+}
+
+/// Prints a line of what is going on.
+pub(crate) fn aside(line: &str) {
+    // As above.
+    let _ = writeln!(stderr(), "{line}");
+}
+
+/// Begins at the top of an empty screen where standard output is a terminal. What was there is scrolled away, and
+/// can be scrolled back to.
+pub(crate) fn new_page() {
+    if stdout().is_terminal() {
+        let rows = terminal::size().rows;
+        let away = "\n".repeat(rows.into());
+        print_raw(format!("\x1b[{rows};1H{away}\x1b[H").as_bytes());
+        // What follows may go to standard error.
+        let _ = stdout().flush();
+    }
+}
+
+/// The files that standard output and standard error go to, where they do.
+pub(crate) fn files() -> Vec<PathBuf> {
+    let outputs = ["/proc/self/fd/1", "/proc/self/fd/2"].into_iter();
+    outputs.filter_map(|link| std::fs::read_link(link).ok()).filter(|path| path.is_file()).collect()
 }
 
 /// Prints a text of a command's result as it is.

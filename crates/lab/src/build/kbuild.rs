@@ -11,12 +11,14 @@ use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
+use super::Build;
 use super::fingerprint::{Fingerprint, Stamp};
-use super::{Build, is_source_dir};
+use super::sources::{is_leftover, is_source_dir};
 use crate::cache::{make_dir, write_atomically};
 use crate::error::{Context, Error, Kind, Result};
 use crate::kernel::Kernel;
 use crate::process::Program;
+use crate::project;
 
 /// A finished module.
 pub(super) struct Made {
@@ -59,6 +61,8 @@ pub(super) fn module(build: &Build<'_>, rust: Option<(&str, &Path)>, c_only: boo
     }
     stamp.clear();
 
+    let unfinished = Unfinished { mark: build.dir.join("c-unfinished"), mirror: &mirror };
+    unfinished.clean()?;
     let extra = rust.map(|(object, _)| mirrored_dir.join(object));
     sync_mirror(&mirror, &sources, extra.as_deref())?;
     if let Some((object, path)) = rust {
@@ -66,9 +70,11 @@ pub(super) fn module(build: &Build<'_>, rust: Option<(&str, &Path)>, c_only: boo
     }
     let what = format!("compiling {name} for {}", build.kernel.name());
     build.lab.progress(&what, 0, 0);
+    unfinished.begin()?;
     let finished = make(build, &mirrored_dir).args(&variables).args(["modules"]).run(&build.lab.cancel);
     build.lab.progress_end();
     let finished = finished?;
+    unfinished.end();
     let output = compiler_output(&finished.output, &[(&mirrored_dir, &source_dir), (&mirror, root)]);
     if !finished.status.success() {
         return Err(build.failed("the C build", output));
@@ -86,6 +92,39 @@ pub(super) fn module(build: &Build<'_>, rust: Option<(&str, &Path)>, c_only: boo
     strip(build, &made)?;
     stamp.store()?;
     Ok(made)
+}
+
+/// A mark that stands as long as `make` runs. When that is killed, an object may be half written, or written and not
+/// yet looked at by objtool, and would be newer than its source the next time.
+struct Unfinished<'a> {
+    mark: PathBuf,
+    mirror: &'a Path,
+}
+
+impl Unfinished<'_> {
+    /// Removes what was made since the mark was set, if it still stands.
+    fn clean(&self) -> Result<()> {
+        let Ok(since) = fs::metadata(&self.mark).and_then(|mark| mark.modified()) else { return Ok(()) };
+        for entry in WalkDir::new(self.mirror).into_iter().flatten() {
+            // The links to the sources are no files here.
+            let made = entry.file_type().is_file().then(|| entry.metadata().ok()).flatten();
+            if made.and_then(|data| data.modified().ok()).is_some_and(|time| time >= since) {
+                fs::remove_file(entry.path()).context(|| format!("remove {}", entry.path().display()))?;
+            }
+        }
+        self.end();
+        Ok(())
+    }
+
+    fn begin(&self) -> Result<()> {
+        fs::write(&self.mark, "").context(|| format!("write {}", self.mark.display()))
+    }
+
+    /// `make` has ended by itself: it leaves nothing half done.
+    fn end(&self) {
+        // Where it stays, more is made again than has to be.
+        let _ = fs::remove_file(&self.mark);
+    }
 }
 
 /// `make` for a folder of module sources, with nothing of the caller's environment that changes a build.
@@ -139,13 +178,16 @@ pub(super) fn compiler_output(output: &str, places: &[(&Path, &Path)]) -> String
     text
 }
 
-/// The project's files that a C build may read: relative path to absolute path.
+/// The project's files that a C build may read, which the one that describes it is not: relative path to absolute path.
 fn sources(root: &Path) -> Result<BTreeMap<PathBuf, PathBuf>> {
     let mut files = BTreeMap::new();
     for entry in WalkDir::new(root).into_iter().filter_entry(|entry| is_source_dir(root, entry)) {
         let entry = entry.context(|| format!("read the sources in {}", root.display()))?;
         let is_dir = fs::metadata(entry.path()).is_ok_and(|data| data.is_dir());
-        if let (false, Ok(relative)) = (is_dir, entry.path().strip_prefix(root)) {
+        if is_dir || is_leftover(entry.file_name()) || entry.path() == root.join(project::FILE) {
+            continue;
+        }
+        if let Ok(relative) = entry.path().strip_prefix(root) {
             files.insert(relative.to_owned(), entry.path().to_owned());
         }
     }
@@ -207,9 +249,15 @@ mod tests {
     fn the_mirror_follows_the_sources() {
         let dir = tempfile::tempdir().unwrap();
         let (root, mirror) = (dir.path().join("project"), dir.path().join("mirror"));
-        for (file, text) in
-            [("a.c", "a"), ("sub/b.h", "b"), ("crate/Cargo.toml", ""), (".git/x", ""), ("target/y", "")]
-        {
+        for (file, text) in [
+            ("vexlab.toml", ""),
+            ("a.c", "a"),
+            (".a.c.swp", ""),
+            ("sub/b.h", "b"),
+            ("crate/Cargo.toml", ""),
+            (".git/x", ""),
+            ("target/y", ""),
+        ] {
             make_dir(root.join(file).parent().unwrap()).unwrap();
             fs::write(root.join(file), text).unwrap();
         }
@@ -223,6 +271,31 @@ mod tests {
         sync_mirror(&mirror, &sources(&root).unwrap(), None).unwrap();
         assert!(fs::symlink_metadata(mirror.join("a.c")).is_err());
         assert!(mirror.join("a.o").exists(), "what Kbuild made stays");
+    }
+
+    #[test]
+    fn what_a_killed_make_has_made_is_made_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mirror, source) = (dir.path().join("mirror"), dir.path().join("a.c"));
+        fs::create_dir(&mirror).unwrap();
+        let old = mirror.join("old.o");
+        fs::write(&old, "").unwrap();
+        let before = std::time::SystemTime::now() - std::time::Duration::from_secs(60);
+        fs::File::open(&old).unwrap().set_modified(before).unwrap();
+        let unfinished = Unfinished { mark: dir.path().join("mark"), mirror: &mirror };
+        let make = || {
+            unfinished.begin().unwrap();
+            fs::write(mirror.join("new.o"), "half").unwrap();
+            fs::write(&source, "edited meanwhile").unwrap();
+            symlink(&source, mirror.join("a.c")).ok();
+        };
+        make();
+        unfinished.clean().unwrap();
+        assert!(!mirror.join("new.o").exists() && old.exists() && mirror.join("a.c").exists());
+        make();
+        unfinished.end();
+        unfinished.clean().unwrap();
+        assert!(mirror.join("new.o").exists(), "a make that ended by itself has made whole files");
     }
 
     #[test]

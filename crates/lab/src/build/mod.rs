@@ -11,13 +11,16 @@ mod interface;
 mod kbuild;
 mod link;
 mod rust;
+mod sources;
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 pub use flags::{TARGET, objtool_arguments, rust_flags};
 pub use link::{Object, link};
+pub(crate) use rust::LOCK;
+pub use sources::{Snapshot, Sources};
 
 use crate::Lab;
 use crate::cache::make_dir;
@@ -211,14 +214,4 @@ impl Build<'_> {
             self.lab.note(transcript.trim_end());
         }
     }
-}
-
-/// The folders between a project's root and a folder in it that builds never look into.
-fn is_source_dir(root: &Path, entry: &walkdir::DirEntry) -> bool {
-    let name = entry.file_name().to_string_lossy();
-    if !entry.file_type().is_dir() || entry.path() == root {
-        return true;
-    }
-    let other = |file| entry.path().join(file).exists();
-    !name.starts_with('.') && name != "target" && !other("Cargo.toml") && !other(crate::project::FILE)
 }

@@ -19,6 +19,9 @@ const MINIMAL: &str = "kernel-minimal";
 /// The variable through which the crate gets its key.
 const KEY_VARIABLE: &str = "VEXLAB_PROOF_KEY";
 
+/// The file in which cargo writes down the versions that it has chosen.
+pub(crate) const LOCK: &str = "Cargo.lock";
+
 /// A built static library.
 pub(super) struct Library {
     /// The archive, `libNAME.a`.
@@ -155,13 +158,20 @@ fn keep_dep_info(target_dir: &Path, out: &Path, crate_dir: &Path) {
 }
 
 /// The one `lib*.a` in a folder.
-fn find_archive(dir: &Path) -> Option<PathBuf> {
+pub(super) fn find_archive(dir: &Path) -> Option<PathBuf> {
     let entries = fs::read_dir(dir).ok()?;
     entries.flatten().map(|entry| entry.path()).find(|path| path.extension().is_some_and(|e| e == "a"))
 }
 
 /// The files that cargo says the archive was made from, with the manifests beside and above them.
 fn sources(archive: &Path, crate_dir: &Path) -> BTreeSet<PathBuf> {
+    let mut files = listed(archive);
+    files.extend(manifests(&files, crate_dir));
+    files
+}
+
+/// The files that cargo says the archive was made from.
+pub(super) fn listed(archive: &Path) -> BTreeSet<PathBuf> {
     let mut files = BTreeSet::new();
     let dep_info = fs::read_to_string(archive.with_extension("d")).unwrap_or_default();
     for line in dep_info.lines() {
@@ -170,17 +180,18 @@ fn sources(archive: &Path, crate_dir: &Path) -> BTreeSet<PathBuf> {
         let sources = sources.replace("\\ ", "\0");
         files.extend(sources.split_whitespace().map(|name| PathBuf::from(name.replace('\0', " "))));
     }
+    files
+}
+
+/// Where manifests of cargo's may be that a crate in this folder, with these files, is made by.
+pub(super) fn manifests(files: &BTreeSet<PathBuf>, crate_dir: &Path) -> BTreeSet<PathBuf> {
     let mut folders: BTreeSet<PathBuf> =
         files.iter().filter_map(|f| f.parent().map(Path::to_owned)).collect();
     folders.insert(crate_dir.join("src"));
     let above: BTreeSet<PathBuf> =
         folders.iter().flat_map(|d| d.ancestors().take(6)).map(Path::to_owned).collect();
-    for folder in above {
-        for name in ["Cargo.toml", "Cargo.lock", "build.rs", ".cargo/config.toml", "rust-toolchain.toml"] {
-            files.insert(folder.join(name));
-        }
-    }
-    files
+    let names = ["Cargo.toml", LOCK, "build.rs", ".cargo/config.toml", "rust-toolchain.toml"];
+    above.iter().flat_map(|folder| names.map(|name| folder.join(name))).collect()
 }
 
 /// The project's key: made once, 128 random bits.

@@ -50,6 +50,15 @@ impl Project {
         start.ancestors().find(|dir| dir.join(FILE).is_file()).map(Self::load).transpose()
     }
 
+    /// The same project as its file describes it now.
+    ///
+    /// # Errors
+    ///
+    /// When the file is gone or wrong.
+    pub fn reread(&self) -> Result<Self> {
+        Self::load(&self.root)
+    }
+
     fn load(root: &Path) -> Result<Self> {
         let path = root.join(FILE);
         let text = fs::read_to_string(&path).context(|| format!("read {}", path.display()))?;

@@ -6,6 +6,7 @@
 
 mod boot;
 mod debug;
+mod kept;
 mod steps;
 mod symbols;
 mod trouble;
@@ -20,6 +21,7 @@ use boot::Booting;
 pub use boot::{Terminal, find_qemu};
 pub use debug::Debugged;
 use debug::Layout;
+pub use kept::Kept;
 
 use crate::Lab;
 use crate::build::{self, Built};
@@ -96,15 +98,22 @@ impl Record {
     }
 }
 
-/// Builds the project's module, loads it in a fresh machine, tests it, and unloads it.
+/// Builds the project's module, loads it in a fresh machine, tests it, and unloads it. Where a machine like it is
+/// `kept`, the run takes that one.
 ///
 /// # Errors
 ///
 /// When it does not come to a machine: the source does not build, a check refuses the module, or the lab
 /// can't do its work. Whatever a machine shows is in the [`Record`].
-pub fn test(lab: &Lab, project: &Project, kernel: &Kernel, options: Options) -> Result<Record> {
+pub fn test(
+    lab: &Lab,
+    project: &Project,
+    kernel: &Kernel,
+    options: Options,
+    kept: &mut Kept,
+) -> Result<Record> {
     let mut run = Run::prepare(lab, Some(project.manifest()), kernel, options.accelerator)?;
-    run.start(options.cold)?;
+    run.start(options.cold, kept)?;
     let module = Module::build(lab, &mut run, project, kernel, options)?;
     run.wait_for_boot()?;
     let outcome = run
@@ -131,7 +140,7 @@ pub fn command(
 ) -> Result<Record> {
     let mut run = Run::prepare(lab, project.map(Project::manifest), kernel, options.accelerator)?;
     run.tell_results = false;
-    run.start(options.cold)?;
+    run.start(options.cold, &mut Kept::default())?;
     let module = match project {
         Some(project) => Some(Module::build(lab, &mut run, project, kernel, options)?),
         None => None,
@@ -162,7 +171,7 @@ pub fn debug(
     let mut run = Run::prepare(lab, Some(project.manifest()), kernel, options.accelerator)?;
     run.tell_results = false;
     let _socket = run.expect_debugger()?;
-    run.start(options.cold)?;
+    run.start(options.cold, &mut Kept::default())?;
     let module = Module::build(lab, &mut run, project, kernel, options)?;
     let layout = Layout::of(lab, &module.built)?;
     run.wait_for_boot()?;

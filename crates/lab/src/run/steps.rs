@@ -11,6 +11,7 @@ use siphasher::sip::SipHasher24;
 use wire::{Exit, Process, Reply, Request};
 
 use super::boot::{self, Booting, Terminal};
+use super::kept::Kept;
 use super::trouble::{Trouble, of_taint, with_splat};
 use super::{Module, Record, guest_path, new_dir, report_phase};
 use crate::Lab;
@@ -92,18 +93,25 @@ impl<'a> Run<'a> {
         report_phase(self.lab, &mut self.phases, phase, time);
     }
 
-    /// Starts the machine, which boots, or is restored, while other work is done.
-    pub(super) fn start(&mut self, cold: bool) -> Result<()> {
+    /// Starts the machine, which boots, or is restored, while other work is done; or takes the one that is kept.
+    pub(super) fn start(&mut self, cold: bool, kept: &mut Kept) -> Result<()> {
+        if let Some(ready) = kept.take(self.lab, self.kernel, &self.machine) {
+            // The folder, with its disks, was for the machine that is not started now.
+            let _ = fs::remove_dir_all(self.dir());
+            self.dir = Some(ready.dir.keep());
+            (self.machine, self.session) = (ready.machine, Some(ready.session));
+            return Ok(());
+        }
         let booting = Booting::start(self.lab, self.kernel, self.machine.clone(), self.dir(), cold)?;
         self.booting = Some(booting);
         Ok(())
     }
 
-    /// Waits until the machine's agent answers.
+    /// Waits until the machine's agent answers, which that of one that was kept has done.
     pub(super) fn wait_for_boot(&mut self) -> Result<()> {
+        let Some(booting) = self.booting.take() else { return Ok(()) };
         let what = format!("booting {}", self.kernel.name());
         self.lab.progress(&what, 0, 0);
-        let booting = self.booting.take().expect("the machine was started");
         let booted = booting.wait(self.timeouts.boot);
         self.lab.progress_end();
         match booted {

@@ -8,6 +8,7 @@ mod gdb;
 mod kernel;
 mod machine;
 mod module;
+mod watch;
 
 use std::path::Path;
 
@@ -30,7 +31,8 @@ pub(crate) fn dispatch(lab: &Lab, cli: &Cli, interrupt: &Interrupt) -> Result<u8
         Command::Kernel(command) => kernel::kernel(lab, command).map(|()| 0),
         Command::Build(arguments) => module::build(lab, &cli.project, arguments).map(|()| 0),
         Command::Link(arguments) => module::link(lab, arguments).map(|()| 0),
-        Command::Test(arguments) => module::test(lab, &cli.project, arguments),
+        Command::Test(arguments) if arguments.watch => watch::watch(lab, &cli.project, &arguments.run),
+        Command::Test(arguments) => module::test(lab, &cli.project, &arguments.run),
         Command::Check(arguments) => check::check(lab, &cli.project, arguments),
         Command::Run(arguments) => machine::run(lab, &cli.project, arguments),
         Command::Shell(arguments) => machine::shell(lab, &cli.project, arguments),

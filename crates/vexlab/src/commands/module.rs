@@ -5,7 +5,9 @@ use std::path::Path;
 
 use lab::Lab;
 use lab::error::{Error, Kind, Result};
+use lab::kernel::Kernel;
 use lab::project::Project;
+use lab::run::Kept;
 use lab::verdict::Class;
 use lab::{build, kernel, run};
 
@@ -43,21 +45,35 @@ pub(crate) fn link(lab: &Lab, arguments: &LinkArgs) -> Result<()> {
 /// Tests the project's module on each kernel. The exit status is that of the worst verdict.
 pub(crate) fn test(lab: &Lab, dir: &Path, arguments: &RunArgs) -> Result<u8> {
     let project = Project::find(dir)?;
+    let kernels = kernels(lab, &arguments.build.kernel, Some(&project))?;
+    let worst = test_on_each(lab, &project, &kernels, arguments, &mut Kept::default())?;
+    Ok(worst.exit_status())
+}
+
+/// Tests the project's module on each kernel, and prints the verdicts. Gives the worst.
+pub(crate) fn test_on_each(
+    lab: &Lab,
+    project: &Project,
+    kernels: &[Kernel],
+    arguments: &RunArgs,
+    kept: &mut Kept,
+) -> Result<Class> {
     let options: run::Options = arguments.into();
+    let what = what(project, arguments);
     let mut worst = Class::Passed;
-    for kernel in kernels(lab, &arguments.build.kernel, Some(&project))? {
-        let class = match run::test(lab, &project, &kernel, options) {
+    for kernel in kernels {
+        let class = match run::test(lab, project, kernel, options, kept) {
             Ok(record) => {
-                output::verdict(&what(&project, arguments), kernel.name(), &record);
+                output::verdict(&what, kernel.name(), &record);
                 record.class
             }
-            Err(error) => report(&what(&project, arguments), kernel.name(), error)?,
+            Err(error) => report(&what, kernel.name(), error)?,
         };
         if class.exit_status() > worst.exit_status() {
             worst = class;
         }
     }
-    Ok(worst.exit_status())
+    Ok(worst)
 }
 
 /// The module as the verdict names it: a pass without Rust must not read like one with it.
