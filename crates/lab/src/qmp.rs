@@ -108,6 +108,16 @@ pub fn restore(version: &Version, devices: &Path) -> String {
     command("migrate-incoming", Some(json!({ "uri": uri(version, devices, &program) })))
 }
 
+/// Stops the machine's processors.
+pub fn pause() -> String {
+    command("stop", None)
+}
+
+/// Has them go on.
+pub fn resume() -> String {
+    command("cont", None)
+}
+
 /// A file for QEMU to read or to write. Before 8.2 it needed a program for that.
 fn uri(version: &Version, file: &Path, program: &str) -> String {
     if (version.major, version.minor) >= (8, 2) {

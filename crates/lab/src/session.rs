@@ -186,8 +186,7 @@ impl Session {
         if let Some(control) = &control {
             control.listen(move |message| sender.send(Event::Control(message)).is_ok())?;
         }
-        let random = || "read random bytes".to_owned();
-        let challenge = Challenge::from_le_bytes(crate::random_bytes().context(random)?);
+        let (hello, challenge) = greeting(machine)?;
         let session = Self {
             child,
             incoming,
@@ -204,14 +203,6 @@ impl Session {
             restored: None,
             started,
             answered: started,
-        };
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let hello = Request::Hello {
-            version: wire::VERSION,
-            marker: machine.marker,
-            challenge,
-            unix_nanos: u64::try_from(now.as_nanos()).unwrap_or_default(),
-            seed: crate::random_bytes().context(random)?,
         };
         session.send(&hello).map_err(|lost| Error::lab(lost.to_string()))?;
         Ok(session)
@@ -261,6 +252,32 @@ impl Session {
                 let said = fs::read_to_string(&self.qemu_log).unwrap_or_default();
                 Err(Lost::Control(format!("saving failed\n{said}")))
             }
+        }
+    }
+
+    /// Stops the machine's processors while there is nothing to do for it, where QEMU listens.
+    ///
+    /// # Errors
+    ///
+    /// [`Lost`].
+    pub fn pause(&mut self) -> Result<(), Lost> {
+        if self.control.is_some() { self.control(&[qmp::pause()]) } else { Ok(()) }
+    }
+
+    /// Has a machine that may be [paused](Self::pause) go on, and greets its agent once more: that proves that it
+    /// lives, and gives it the present time.
+    ///
+    /// # Errors
+    ///
+    /// [`Lost`], also when the agent refuses.
+    pub fn resume(&mut self, machine: &Machine, limit: Duration) -> Result<(), Lost> {
+        if self.control.is_some() {
+            self.control(&[qmp::resume()])?;
+        }
+        let (hello, expected) = greeting(machine).map_err(|error| Lost::Nonsense(error.to_string()))?;
+        match self.request(&hello, limit)? {
+            Reply::Hello { version: wire::VERSION, challenge } if challenge == expected => Ok(()),
+            other => Err(Lost::Nonsense(format!("{other:?} instead of its greeting"))),
         }
     }
 
@@ -470,6 +487,21 @@ impl Drop for Session {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+/// A greeting for the machine's agent, and the challenge that is to come back.
+fn greeting(machine: &Machine) -> Result<(Request, Challenge)> {
+    let random = || "read random bytes".to_owned();
+    let challenge = Challenge::from_le_bytes(crate::random_bytes().context(random)?);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let request = Request::Hello {
+        version: wire::VERSION,
+        marker: machine.marker,
+        challenge,
+        unix_nanos: u64::try_from(now.as_nanos()).unwrap_or_default(),
+        seed: crate::random_bytes().context(random)?,
+    };
+    Ok((request, challenge))
 }
 
 /// Starts QEMU in a process group of its own. `setpriv` makes the kernel end it when the thread that started

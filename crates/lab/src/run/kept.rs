@@ -3,15 +3,13 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-use wire::{Challenge, Reply, Request};
+use std::time::Duration;
 
 use super::boot::{self, Booting};
 use super::{Options, new_dir};
 use crate::Lab;
 use crate::console::{Splat, splat};
-use crate::error::{Context, Result};
+use crate::error::{Error, Result};
 use crate::kernel::Kernel;
 use crate::machine::Machine;
 use crate::project::Project;
@@ -33,7 +31,7 @@ pub struct Kept {
     machines: Vec<Ready>,
 }
 
-/// A machine whose agent has answered, and nothing else was asked of since.
+/// A machine whose agent has answered, and nothing else was asked of since. It is paused.
 #[derive(Debug)]
 pub(super) struct Ready {
     kernel: String,
@@ -84,7 +82,7 @@ impl Kept {
         if ready.machine.marker != wanted.marker || !ready.dir.0.is_dir() {
             return None;
         }
-        let why = match ready.greet() {
+        let why = match ready.session.resume(&ready.machine, ANSWER) {
             Ok(()) => match ready.trouble() {
                 None => return Some(ready),
                 Some(splat) => format!("its kernel reported trouble while it waited: {}", splat.title),
@@ -107,17 +105,9 @@ impl Ready {
         lab.progress(&format!("preparing a machine of {}", kernel.name()), 0, 0);
         let booted = booting.wait(manifest.timeouts.boot);
         lab.progress_end();
-        let (session, _) = booted?;
+        let (mut session, _) = booted?;
+        session.pause().map_err(|lost| Error::lab(lost.to_string()))?;
         Ok(Self { kernel: kernel.name().to_owned(), machine, session, dir })
-    }
-
-    /// Greets the agent once more, which gives the machine the present time.
-    fn greet(&mut self) -> Result<(), Lost> {
-        let (hello, expected) = hello(&self.machine).map_err(|error| Lost::Nonsense(error.to_string()))?;
-        match self.session.request(&hello, ANSWER)? {
-            Reply::Hello { version: wire::VERSION, challenge } if challenge == expected => Ok(()),
-            other => Err(Lost::Nonsense(format!("{other:?} instead of its greeting"))),
-        }
     }
 
     /// What its kernel has complained of, which no run's module is to be blamed for.
@@ -125,19 +115,4 @@ impl Ready {
         let logged = self.session.log().iter().find_map(|record| splat(&record.text));
         logged.or_else(|| self.session.console().worst())
     }
-}
-
-/// A greeting, and the challenge that is to come back.
-fn hello(machine: &Machine) -> Result<(Request, Challenge)> {
-    let random = || "read random bytes".to_owned();
-    let challenge = Challenge::from_le_bytes(crate::random_bytes().context(random)?);
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let request = Request::Hello {
-        version: wire::VERSION,
-        marker: machine.marker,
-        challenge,
-        unix_nanos: u64::try_from(now.as_nanos()).unwrap_or_default(),
-        seed: crate::random_bytes().context(random)?,
-    };
-    Ok((request, challenge))
 }
