@@ -5,7 +5,7 @@
 //! exported functions reach ([`link`]), the header is compared with the Rust functions ([`interface`]);
 //! then Kbuild compiles the C files and links all of it ([`kbuild`]).
 
-mod fingerprint;
+pub(crate) mod fingerprint;
 mod flags;
 mod interface;
 mod kbuild;
