@@ -14,6 +14,7 @@ mod rust;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::{Duration, Instant};
 
 pub use flags::{TARGET, objtool_arguments, rust_flags};
@@ -23,7 +24,7 @@ use crate::Lab;
 use crate::cache::make_dir;
 use crate::error::{Context, Error, Kind, Result};
 use crate::kernel::Kernel;
-use crate::project::{Checks, Project};
+use crate::project::{self, Checks, Project};
 
 /// The key that is compiled into the Rust object, and into nothing else: only that object can answer a
 /// challenge with it.
@@ -108,10 +109,10 @@ pub fn build(lab: &Lab, project: &Project, kernel: &Kernel, options: Options) ->
     let mut link_time = Duration::ZERO;
     let rust = match (&project.manifest().rust, options.c_only) {
         (Some(manifest), false) => {
-            let library = rust::library(&build, manifest, options)?;
+            let (library, compared) = library(&build, manifest, options)?;
             let linking = Instant::now();
             let object = link::object(&build, &library)?;
-            interface::check(&build, manifest, &library, &object)?;
+            interface::check(&build, manifest, &library, &object, compared)?;
             link_time = linking.elapsed();
             Some((manifest, library, object))
         }
@@ -128,6 +129,30 @@ pub fn build(lab: &Lab, project: &Project, kernel: &Kernel, options: Options) ->
     let build_time = started.elapsed().saturating_sub(link_time);
     let partial = options.c_only || options.minimal;
     Ok(Built { module: made.module, stripped: made.stripped, rust, partial, build_time, link_time })
+}
+
+/// What the comparison of the interface gave, if there was one.
+type Comparison = Option<Result<Option<interface::Compared>>>;
+
+/// The crate's static library. When it has to be built, the interface is compared meanwhile; what the compiler
+/// says of the crate comes first then.
+fn library(
+    build: &Build<'_>,
+    manifest: &project::Rust,
+    options: Options,
+) -> Result<(rust::Library, Comparison)> {
+    let source = rust::Crate::find(build, manifest, options)?;
+    if let Some(library) = source.fresh() {
+        return Ok((library, None));
+    }
+    thread::scope(|scope| {
+        let comparison = scope.spawn(|| interface::compare(build, manifest, &source.dir));
+        let library = source.build()?;
+        let compared = comparison
+            .join()
+            .unwrap_or_else(|_| Err(Error::lab("the comparison of the interface broke off")));
+        Ok((library, Some(compared)))
+    })
 }
 
 /// A kernel's name as the name of a folder. Paths of build trees get their hash.
