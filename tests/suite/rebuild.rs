@@ -16,6 +16,8 @@ pub(crate) fn tests() -> Vec<Trial> {
         machine("rebuild::rust_changed", LIMIT, rust_changed),
         machine("rebuild::c_changed", LIMIT, c_changed),
         machine("rebuild::header_changed", LIMIT, header_changed),
+        machine("rebuild::included_header_changed", LIMIT, included_header_changed),
+        machine("rebuild::prototype_changed", LIMIT, prototype_changed),
         machine("rebuild::a_change_takes_effect", LIMIT, a_change_takes_effect),
     ]
 }
@@ -104,6 +106,38 @@ fn header_changed(context: &Context) {
     assert!(ended.stderr.contains("good_rust.h"), "{ended}");
     edit(&dir.join("good_rust.h"), "uint32_t good_rust_divisor", "uint64_t good_rust_divisor");
     build(context, &dir);
+}
+
+/// So it is when the change is in a header that the interface's includes.
+fn included_header_changed(context: &Context) {
+    let dir = context.case("good_rust");
+    fs::write(dir.join("types.h"), "typedef uint32_t number;\n").expect("a header can be written");
+    edit(
+        &dir.join("good_rust.h"),
+        "#include <linux/types.h>",
+        "#include <linux/types.h>\n#include \"types.h\"",
+    );
+    edit(&dir.join("good_rust.h"), "good_rust_count(uint32_t", "good_rust_count(number");
+    build(context, &dir);
+    edit(&dir.join("types.h"), "uint32_t", "uint64_t");
+    let ended = context.vexlab(["build"]).dir(&dir).run();
+    assert_eq!(ended.status, 10, "{ended}");
+    assert!(ended.stderr.contains("good_rust.h"), "{ended}");
+}
+
+/// What is remembered of a comparison is the types that were compared: changed code needs no other, changed
+/// types do.
+fn prototype_changed(context: &Context) {
+    let dir = context.case("good_rust");
+    let compared = |times: &Times| times.get("interface/interface.ko").copied();
+    let before = build(context, &dir);
+    edit(&dir.join("rust/src/lib.rs"), "good_rust_count(1)", "good_rust_count(2)");
+    let after = build(context, &dir);
+    assert!(compared(&before).is_some_and(|time| compared(&after) == Some(time)), "{after:?}");
+    edit(&dir.join("rust/src/lib.rs"), "questions: u32", "questions: u64");
+    let ended = context.vexlab(["build"]).dir(&dir).run();
+    assert_eq!(ended.status, 10, "{ended}");
+    assert!(ended.stderr.contains("good_rust_count"), "{ended}");
 }
 
 /// What is tested is the source as it is now.

@@ -199,6 +199,9 @@ impl Machine {
             // By a triple fault, which ends it at once: a restored machine's firmware has no kernel to start.
             "reboot=t".to_owned(),
             "cryptomgr.notests".to_owned(),
+            // What a kernel does for fairness among users takes each process longer to start and to end.
+            "psi=0".to_owned(),
+            "noautogroup".to_owned(),
             format!("{}={}", wire::MARKER_PARAMETER, self.marker),
         ];
         if self.processors == 1 {
@@ -300,7 +303,7 @@ mod tests {
         -bios qboot.rom
         -kernel /k/vmlinux
         -initrd /i/base.cpio
-        -append console=ttyS0 quiet panic=-1 reboot=t cryptomgr.notests vexlab.machine=30313233343536373839616263646566 noreplace-smp tsc_early_khz=2600000 tsc=reliable
+        -append console=ttyS0 quiet panic=-1 reboot=t cryptomgr.notests psi=0 noautogroup vexlab.machine=30313233343536373839616263646566 noreplace-smp tsc_early_khz=2600000 tsc=reliable
         -chardev socket,id=console,fd=4
         -serial chardev:console
         -chardev socket,id=agent,fd=3
@@ -333,7 +336,7 @@ mod tests {
         -m 262144k
         -kernel /k/vmlinux
         -initrd /i/base.cpio
-        -append console=ttyS0 quiet panic=-1 reboot=t cryptomgr.notests vexlab.machine=30313233343536373839616263646566
+        -append console=ttyS0 quiet panic=-1 reboot=t cryptomgr.notests psi=0 noautogroup vexlab.machine=30313233343536373839616263646566
         -chardev socket,id=console,fd=4
         -serial chardev:console
         -chardev socket,id=agent,fd=3
@@ -369,7 +372,7 @@ mod tests {
         < -machine microvm,accel=tcg,pit=off,pic=off,rtc=on,auto-kernel-cmdline=off
         < -kernel /k/vmlinux
         < -initrd /i/base.cpio
-        < -append console=ttyS0 quiet panic=-1 reboot=t cryptomgr.notests vexlab.machine=30313233343536373839616263646566 noreplace-smp tsc_early_khz=2600000 tsc=reliable
+        < -append console=ttyS0 quiet panic=-1 reboot=t cryptomgr.notests psi=0 noautogroup vexlab.machine=30313233343536373839616263646566 noreplace-smp tsc_early_khz=2600000 tsc=reliable
         > -machine microvm,accel=tcg,pit=off,pic=off,rtc=on,auto-kernel-cmdline=off,memory-backend=ram
         > -object memory-backend-file,id=ram,size=268435456,share=off,mem-path=/s/memory
         > -chardev socket,id=control,fd=5

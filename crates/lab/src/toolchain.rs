@@ -7,6 +7,8 @@
 //! itself is never changed: a folder of links in the cache, the same but for the source, is the sysroot that
 //! a wrapper hands to the compiler.
 
+mod remembered;
+
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -18,6 +20,8 @@ use crate::apt::{self, Archive, Package, Suites};
 use crate::cache::{Staging, make_dir};
 use crate::error::{Context, Error, Result};
 use crate::process::Program;
+
+use remembered::{Answer, Question};
 
 /// Where the source of the library is in a sysroot.
 const LIBRARY: &str = "lib/rustlib/src/rust/library";
@@ -51,11 +55,20 @@ pub struct RustToolchain {
 /// When there is no compiler there, or the source of its version can't be had.
 pub fn find(lab: &Lab, dir: &Path) -> Result<RustToolchain> {
     let rustc = std::env::var_os("RUSTC").map_or_else(|| PathBuf::from("rustc"), PathBuf::from);
-    let sysroot = PathBuf::from(ask(lab, &rustc, &["--print", "sysroot"], dir)?.trim());
-    // The compiler itself starts faster than rustup's stand-in for it.
-    let real = sysroot.join("bin/rustc");
-    let real = if real.is_file() { real } else { rustc };
-    let (version, commit) = parse_version(&ask(lab, &real, &["-vV"], dir)?)?;
+    let question = Question::new(&rustc, dir);
+    let remembered = question.as_ref().and_then(|question| question.answer(lab));
+    let answer = remembered.map_or_else(
+        || {
+            let answer = inquire(lab, &rustc, dir)?;
+            if let Some(question) = question {
+                question.keep(lab, &answer);
+            }
+            Ok(answer)
+        },
+        Ok,
+    )?;
+    let Answer { sysroot, version, commit } = answer;
+    let real = real(&sysroot, &rustc);
     let cargo = sysroot.join("bin/cargo");
     let cargo = if cargo.is_file() { cargo } else { PathBuf::from("cargo") };
     if has_library(&sysroot) {
@@ -76,6 +89,19 @@ pub fn find(lab: &Lab, dir: &Path) -> Result<RustToolchain> {
         }
     }
     Ok(RustToolchain { rustc: shadow.join("rustc"), cargo, version, commit, sysroot: shadow.join("sysroot") })
+}
+
+/// Asks the compiler where and which it is.
+fn inquire(lab: &Lab, rustc: &Path, dir: &Path) -> Result<Answer> {
+    let sysroot = PathBuf::from(ask(lab, rustc, &["--print", "sysroot"], dir)?.trim());
+    let (version, commit) = parse_version(&ask(lab, &real(&sysroot, rustc), &["-vV"], dir)?)?;
+    Ok(Answer { sysroot, version, commit })
+}
+
+/// The compiler itself, which starts faster than rustup's stand-in for it.
+fn real(sysroot: &Path, rustc: &Path) -> PathBuf {
+    let real = sysroot.join("bin/rustc");
+    if real.is_file() { real } else { rustc.to_owned() }
 }
 
 fn has_library(sysroot: &Path) -> bool {

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
@@ -49,6 +50,10 @@ impl Step {
         (Self::Run, "run"),
     ];
 
+    fn words(self) -> &'static str {
+        Self::ALL[self as usize].1
+    }
+
     /// The failure of this step, for `map_err`.
     pub(crate) fn failed(self) -> impl Fn(io::Error) -> Failure {
         move |error| Failure { step: self, errno: errno(&error) }
@@ -73,10 +78,9 @@ impl Failure {
         [self.step as u8, a, b, c, d]
     }
 
-    /// The words for the step, and the error number.
-    fn from_bytes([step, errno @ ..]: [u8; 5]) -> Option<(&'static str, i32)> {
-        let (_, words) = Step::ALL.into_iter().find(|(known, _)| *known as u8 == step)?;
-        Some((words, i32::from_le_bytes(errno)))
+    fn from_bytes([step, errno @ ..]: [u8; 5]) -> Option<Self> {
+        let (step, _) = Step::ALL.into_iter().find(|(known, _)| *known as u8 == step)?;
+        Some(Self { step, errno: i32::from_le_bytes(errno) })
     }
 }
 
@@ -89,6 +93,26 @@ pub(crate) enum Kind {
     OrderedHelper,
     /// A program.
     Program,
+}
+
+/// Where a job's failure is told.
+enum Report {
+    /// In this pipe, by a copy of the agent.
+    Awaited(PipeReader),
+    /// Here: whether a process became a program is known once it is started.
+    Known(Option<Failure>),
+}
+
+impl Report {
+    fn failure(self) -> Option<Failure> {
+        match self {
+            Self::Awaited(mut pipe) => {
+                let mut told = [0; 5];
+                pipe.read_exact(&mut told).ok().and_then(|()| Failure::from_bytes(told))
+            }
+            Self::Known(failure) => failure,
+        }
+    }
 }
 
 /// Where what the host sends for standard input goes.
@@ -109,13 +133,20 @@ pub(crate) struct Streams {
     pub(crate) terminal: Option<File>,
 }
 
+impl Streams {
+    fn make_nonblocking(&self) -> io::Result<()> {
+        let outputs = self.outputs.iter().flatten().map(|(file, _)| file);
+        self.input.iter().chain(outputs).try_for_each(sys::make_nonblocking)
+    }
+}
+
 /// A process that carries out a request.
 pub(crate) struct Job {
     channel: Channel,
     process: libc::pid_t,
     kind: Kind,
     object: String,
-    failure: PipeReader,
+    report: Report,
     input: Option<Input>,
     outputs: [Option<(File, Stream)>; 2],
     terminal: Option<File>,
@@ -127,36 +158,49 @@ pub(crate) struct Job {
 }
 
 impl Job {
-    /// Starts a process that does `work`. `object` is what it is done to, for messages.
+    /// Starts a copy of the agent that does `work`. `object` is what it is done to, for messages.
     pub(crate) fn start(
         kind: Kind,
         object: String,
         streams: Streams,
         work: impl FnOnce() -> Result<(), Failure>,
     ) -> io::Result<Self> {
-        let (failure, told) = io::pipe()?;
-        sys::make_nonblocking(&failure)?;
-        for (file, _) in streams.outputs.iter().flatten() {
-            sys::make_nonblocking(file)?;
-        }
-        if let Some(file) = &streams.input {
-            sys::make_nonblocking(file)?;
-        }
+        let (report, told) = io::pipe()?;
+        sys::make_nonblocking(&report)?;
+        streams.make_nonblocking()?;
         let process = sys::fork(move || tell(told, work()))?;
-        let input = streams.input.map(|file| Input { file, waiting: VecDeque::new(), ended: false });
-        Ok(Self {
+        Ok(Self::new(process, kind, object, streams, Report::Awaited(report)))
+    }
+
+    /// Starts a process that becomes a program by `exec`, which runs in this process's memory and returns only
+    /// if it fails. `object` is what that is, for messages.
+    pub(crate) fn spawn(object: String, streams: Streams, exec: &dyn Fn() -> Failure) -> io::Result<Self> {
+        streams.make_nonblocking()?;
+        let failure = Cell::new(None);
+        let process = sys::spawn(&|| {
+            failure.set(Some(exec()));
+            1
+        })?;
+        Ok(Self::new(process, Kind::Program, object, streams, Report::Known(failure.get())))
+    }
+
+    fn new(process: libc::pid_t, kind: Kind, object: String, streams: Streams, report: Report) -> Self {
+        let Streams { input, outputs, terminal } = streams;
+        let input = input.map(|file| Input { file, waiting: VecDeque::new(), ended: false });
+        let buffer = vec![0; READ_AT_ONCE].into();
+        Self {
             channel: wire::MAIN,
             process,
             kind,
             object,
-            failure,
+            report,
             input,
-            outputs: streams.outputs,
-            terminal: streams.terminal,
-            buffer: vec![0; READ_AT_ONCE].into(),
+            outputs,
+            terminal,
+            buffer,
             output_left: WINDOW,
             input_taken: 0,
-        })
+        }
     }
 
     /// The same job as one of this channel.
@@ -283,16 +327,16 @@ impl Job {
             self.output_left = READ_AFTER_END;
             while self.output_left > 0 && self.read_output(index, port)? > 0 {}
         }
-        let mut told = [0; 5];
-        let failure = self.failure.read_exact(&mut told).ok().and_then(|()| Failure::from_bytes(told));
-        Ok(reply(self.kind, &self.object, failure, ending))
+        Ok(reply(self.kind, &self.object, self.report.failure(), ending))
     }
 }
 
 /// The reply for a process that told of this failure, if any, and then ended like this.
-fn reply(kind: Kind, object: &str, failure: Option<(&str, i32)>, ending: Ending) -> Reply {
+fn reply(kind: Kind, object: &str, failure: Option<Failure>, ending: Ending) -> Reply {
     match (failure, kind, ending) {
-        (Some((words, errno)), _, _) => Reply::Failed { action: format!("{words} {object}"), errno },
+        (Some(Failure { step, errno }), _, _) => {
+            Reply::Failed { action: format!("{} {object}", step.words()), errno }
+        }
         (None, Kind::Program, Ending::Status(status)) => Reply::Exited(Exit::Status(status)),
         (None, Kind::Program, Ending::Signal(signal)) => Reply::Exited(Exit::Signal(signal)),
         (None, _, Ending::Status(0)) => Reply::Done,
@@ -322,18 +366,20 @@ mod tests {
     #[test]
     fn a_failure_survives_the_pipe() {
         for (step, words) in Step::ALL {
-            let told = Failure { step, errno: libc::ENOEXEC }.to_bytes();
-            assert_eq!(Failure::from_bytes(told), Some((words, libc::ENOEXEC)));
+            let failure = Failure { step, errno: libc::ENOEXEC };
+            assert_eq!(Failure::from_bytes(failure.to_bytes()), Some(failure));
+            assert_eq!(step.words(), words);
         }
         assert_eq!(Failure::from_bytes([Step::ALL.len() as u8, 0, 0, 0, 0]), None);
     }
 
     #[test]
     fn a_failure_outweighs_the_status_it_ends_with() {
+        let failed_at = |step| Some(Failure { step, errno: 2 });
         let failed = Reply::Failed { action: "open /x".into(), errno: 2 };
-        assert_eq!(reply(Kind::Helper, "/x", Some(("open", 2)), Ending::Status(1)), failed);
+        assert_eq!(reply(Kind::Helper, "/x", failed_at(Step::Open), Ending::Status(1)), failed);
         let not_run = Reply::Failed { action: "run x".into(), errno: 2 };
-        assert_eq!(reply(Kind::Program, "x", Some(("run", 2)), Ending::Status(1)), not_run);
+        assert_eq!(reply(Kind::Program, "x", failed_at(Step::Run), Ending::Status(1)), not_run);
     }
 
     #[test]

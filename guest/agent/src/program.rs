@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 use std::ffi::CString;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use wire::{Process, Stream, WindowSize};
 
-use crate::job::{Failure, Job, Kind, Step, Streams, errno, file};
+use crate::job::{Failure, Job, Step, Streams, errno, file};
 use crate::sys;
 
 /// Every program's environment, unless the request says otherwise.
@@ -46,16 +46,26 @@ impl Plan {
         })
     }
 
-    /// Becomes the program. Returns why it could not: the first reason that isn't "not here".
-    fn exec(&self) -> Failure {
+    /// Becomes the program by `call`. Returns why it could not: the first reason that isn't "not here".
+    fn exec(&self, call: &sys::Call<'_>) -> Failure {
         let mut reason = libc::ENOENT;
         for candidate in &self.candidates {
-            let error = errno(&sys::exec(candidate, &self.arguments, &self.environment));
+            let error = errno(&call.exec(candidate));
             if error != libc::ENOENT && reason == libc::ENOENT {
                 reason = error;
             }
         }
         Failure { step: Step::Run, errno: reason }
+    }
+
+    /// Starts a process that becomes the program.
+    fn start(&self, name: String, streams: Streams, ends: [BorrowedFd<'_>; 3]) -> io::Result<Job> {
+        let call = sys::Call::new(&self.arguments, &self.environment);
+        let on_terminal = streams.terminal.is_some();
+        Job::spawn(name, streams, &|| match prepare(ends, on_terminal) {
+            Ok(()) => self.exec(&call),
+            Err(error) => Step::Run.failed()(error),
+        })
     }
 }
 
@@ -79,10 +89,7 @@ fn run_on_pipes(name: String, plan: &Plan) -> io::Result<Job> {
         outputs: [Some((file(output), Stream::Stdout)), Some((file(error), Stream::Stderr))],
         terminal: None,
     };
-    Job::start(Kind::Program, name, streams, move || {
-        prepare([stdin.into(), stdout.into(), stderr.into()], false).map_err(Step::Run.failed())?;
-        Err(plan.exec())
-    })
+    plan.start(name, streams, [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()])
 }
 
 fn run_on_terminal(name: String, plan: &Plan, size: WindowSize) -> io::Result<Job> {
@@ -93,16 +100,11 @@ fn run_on_terminal(name: String, plan: &Plan, size: WindowSize) -> io::Result<Jo
         outputs: [Some((master.try_clone()?, Stream::Stdout)), None],
         terminal: Some(master),
     };
-    Job::start(Kind::Program, name, streams, move || {
-        let more = || slave.try_clone();
-        let prepared = more().and_then(|second| prepare([second, more()?, more()?], true));
-        prepared.map_err(Step::Run.failed())?;
-        Err(plan.exec())
-    })
+    plan.start(name, streams, [slave.as_fd(); 3])
 }
 
 /// In the new process: gives it its session, its terminal and its standard streams.
-fn prepare(streams: [OwnedFd; 3], on_terminal: bool) -> io::Result<()> {
+fn prepare(streams: [BorrowedFd<'_>; 3], on_terminal: bool) -> io::Result<()> {
     sys::reset_signals();
     sys::start_session()?;
     if on_terminal {

@@ -14,11 +14,11 @@ use crate::error::Result;
 ///
 /// A file counts by its path, size and time of change, as make and cargo do it.
 #[derive(Default)]
-pub(super) struct Fingerprint(Sha256);
+pub(crate) struct Fingerprint(Sha256);
 
 impl Fingerprint {
     /// Adds a text: a flag, a version.
-    pub(super) fn text(&mut self, text: impl AsRef<[u8]>) -> &mut Self {
+    pub(crate) fn text(&mut self, text: impl AsRef<[u8]>) -> &mut Self {
         let text = text.as_ref();
         self.0.update((text.len() as u64).to_le_bytes());
         self.0.update(text);
@@ -26,7 +26,7 @@ impl Fingerprint {
     }
 
     /// Adds a file, or the fact that it is not there.
-    pub(super) fn file(&mut self, path: &Path) -> &mut Self {
+    pub(crate) fn file(&mut self, path: &Path) -> &mut Self {
         self.text(path.as_os_str().as_encoded_bytes());
         match fs::metadata(path) {
             Ok(data) => {
@@ -36,7 +36,7 @@ impl Fingerprint {
         }
     }
 
-    pub(super) fn finish(self) -> String {
+    pub(crate) fn finish(self) -> String {
         self.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::panic::{self, AssertUnwindSafe};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::fingerprint::{Fingerprint, Stamp};
 use super::link::Object;
@@ -17,26 +17,73 @@ use crate::cache::{make_dir, write_atomically};
 use crate::error::{Context, Error, Kind, Result};
 use crate::project::Rust;
 
-/// Compares the project's header, if it names one, with the crate.
-pub(super) fn check(build: &Build<'_>, manifest: &Rust, library: &Library, object: &Object) -> Result<()> {
-    let Some(header) = &manifest.header else { return Ok(()) };
+/// What the C compiler found to be compatible with the header: the crate's prototypes.
+pub(super) struct Compared(String);
+
+/// The header that a project names.
+fn header(build: &Build<'_>, manifest: &Rust) -> Result<Option<PathBuf>> {
+    let Some(header) = &manifest.header else { return Ok(None) };
     let header = build.project.root().join(header);
-    if !header.is_file() {
-        return Err(Error::usage(format!("the interface's header {} is not there", header.display()))
-            .with_remedy("correct `header` under [rust] in vexlab.toml"));
+    if header.is_file() {
+        return Ok(Some(header));
     }
+    Err(Error::usage(format!("the interface's header {} is not there", header.display()))
+        .with_remedy("correct `header` under [rust] in vexlab.toml"))
+}
+
+/// What of the C side shapes the comparison: the header, and those that it may include.
+fn c_side(build: &Build<'_>, header: &Path) -> Result<Fingerprint> {
+    let mut fingerprint = Fingerprint::default();
+    fingerprint.text(build.kernel.release()).file(header);
+    let sources = kbuild::sources(build.project.root())?;
+    for source in sources.values().filter(|path| path.extension().is_some_and(|end| end == "h")) {
+        fingerprint.file(source);
+    }
+    Ok(fingerprint)
+}
+
+/// Compares the project's header, if it names one, with the crate. It needs nothing but their source, so it
+/// can be done while that is compiled.
+pub(super) fn compare(build: &Build<'_>, manifest: &Rust, crate_dir: &Path) -> Result<Option<Compared>> {
+    let Some(header) = header(build, manifest)? else { return Ok(None) };
     let dir = build.dir.join("interface");
     make_dir(&dir)?;
-    let mut fingerprint = Fingerprint::default();
-    fingerprint.text(&library.fingerprint).text(build.kernel.release()).file(&header);
+    let prototypes = prototypes(crate_dir)?;
+    let mut fingerprint = c_side(build, &header)?;
+    fingerprint.text(&prototypes);
+    // Most changes to a crate leave its functions' types as they are.
+    let stamp = Stamp::new(dir.join("compiled"), fingerprint);
+    if !stamp.is_fresh(&[]) {
+        stamp.clear();
+        compile(build, &dir, &header, &prototypes)?;
+        stamp.store()?;
+    }
+    Ok(Some(Compared(prototypes)))
+}
+
+/// Sees to it that the project's header, if it names one, was compared with each function of the crate that
+/// crosses. What [`compare`] gave is `None` if it was not called because the crate has not changed.
+pub(super) fn check(
+    build: &Build<'_>,
+    manifest: &Rust,
+    library: &Library,
+    object: &Object,
+    compared: Option<Result<Option<Compared>>>,
+) -> Result<()> {
+    let Some(header) = header(build, manifest)? else { return Ok(()) };
+    let dir = build.dir.join("interface");
+    make_dir(&dir)?;
+    let mut fingerprint = c_side(build, &header)?;
+    fingerprint.text(&library.fingerprint);
     let stamp = Stamp::new(dir.join("stamp"), fingerprint);
-    if stamp.is_fresh(&[]) {
+    if compared.is_none() && stamp.is_fresh(&[]) {
         return Ok(());
     }
     stamp.clear();
-    let prototypes = prototypes(&library.crate_dir)?;
-    every_function_is_compared(build, object, &prototypes)?;
-    compile(build, &dir, &header, &prototypes)?;
+    let compared = compared.unwrap_or_else(|| compare(build, manifest, &library.crate_dir))?;
+    if let Some(Compared(prototypes)) = compared {
+        every_function_is_compared(build, object, &prototypes)?;
+    }
     stamp.store()
 }
 

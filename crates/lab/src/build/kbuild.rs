@@ -179,7 +179,7 @@ pub(super) fn compiler_output(output: &str, places: &[(&Path, &Path)]) -> String
 }
 
 /// The project's files that a C build may read, which the one that describes it is not: relative path to absolute path.
-fn sources(root: &Path) -> Result<BTreeMap<PathBuf, PathBuf>> {
+pub(super) fn sources(root: &Path) -> Result<BTreeMap<PathBuf, PathBuf>> {
     let mut files = BTreeMap::new();
     for entry in WalkDir::new(root).into_iter().filter_entry(|entry| is_source_dir(root, entry)) {
         let entry = entry.context(|| format!("read the sources in {}", root.display()))?;

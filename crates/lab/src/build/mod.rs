@@ -5,7 +5,7 @@
 //! exported functions reach ([`link`]), the header is compared with the Rust functions ([`interface`]);
 //! then Kbuild compiles the C files and links all of it ([`kbuild`]).
 
-mod fingerprint;
+pub(crate) mod fingerprint;
 mod flags;
 mod interface;
 mod kbuild;
@@ -15,6 +15,7 @@ mod sources;
 
 use std::fmt;
 use std::path::PathBuf;
+use std::thread;
 use std::time::{Duration, Instant};
 
 pub use flags::{TARGET, objtool_arguments, rust_flags};
@@ -26,7 +27,7 @@ use crate::Lab;
 use crate::cache::make_dir;
 use crate::error::{Context, Error, Kind, Result};
 use crate::kernel::Kernel;
-use crate::project::{Checks, Project};
+use crate::project::{self, Checks, Project};
 
 /// The key that is compiled into the Rust object, and into nothing else: only that object can answer a
 /// challenge with it.
@@ -111,10 +112,10 @@ pub fn build(lab: &Lab, project: &Project, kernel: &Kernel, options: Options) ->
     let mut link_time = Duration::ZERO;
     let rust = match (&project.manifest().rust, options.c_only) {
         (Some(manifest), false) => {
-            let library = rust::library(&build, manifest, options)?;
+            let (library, compared) = library(&build, manifest, options)?;
             let linking = Instant::now();
             let object = link::object(&build, &library)?;
-            interface::check(&build, manifest, &library, &object)?;
+            interface::check(&build, manifest, &library, &object, compared)?;
             link_time = linking.elapsed();
             Some((manifest, library, object))
         }
@@ -131,6 +132,30 @@ pub fn build(lab: &Lab, project: &Project, kernel: &Kernel, options: Options) ->
     let build_time = started.elapsed().saturating_sub(link_time);
     let partial = options.c_only || options.minimal;
     Ok(Built { module: made.module, stripped: made.stripped, rust, partial, build_time, link_time })
+}
+
+/// What the comparison of the interface gave, if there was one.
+type Comparison = Option<Result<Option<interface::Compared>>>;
+
+/// The crate's static library. When it has to be built, the interface is compared meanwhile; what the compiler
+/// says of the crate comes first then.
+fn library(
+    build: &Build<'_>,
+    manifest: &project::Rust,
+    options: Options,
+) -> Result<(rust::Library, Comparison)> {
+    let source = rust::Crate::find(build, manifest, options)?;
+    if let Some(library) = source.fresh() {
+        return Ok((library, None));
+    }
+    thread::scope(|scope| {
+        let comparison = scope.spawn(|| interface::compare(build, manifest, &source.dir));
+        let library = source.build()?;
+        let compared = comparison
+            .join()
+            .unwrap_or_else(|_| Err(Error::lab("the comparison of the interface broke off")));
+        Ok((library, Some(compared)))
+    })
 }
 
 /// A kernel's name as the name of a folder. Paths of build trees get their hash.

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use super::fingerprint::{Fingerprint, Stamp};
 use super::{Build, Options, ProofKey, TARGET, rust_flags};
@@ -34,82 +35,142 @@ pub(super) struct Library {
     pub(super) fingerprint: String,
 }
 
-/// Builds the crate, with `core` and `alloc`, for this kernel.
-pub(super) fn library(build: &Build<'_>, manifest: &Rust, options: Options) -> Result<Library> {
-    let crate_dir = build.project.root().join(&manifest.dir);
-    if !crate_dir.join("Cargo.toml").is_file() {
-        return Err(Error::usage(format!("the crate's folder {} has no Cargo.toml", crate_dir.display()))
-            .with_remedy("set `crate` under [rust] in vexlab.toml to the folder that has it"));
-    }
-    let toolchain = toolchain::find(build.lab, &crate_dir)?;
-    let flags = rust_flags(build.kernel.config());
-    let key = proof_key(&build.project.output_dir().join("proof-key"))?;
-    let hex: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
-    let arguments = cargo_arguments(manifest, options);
+/// The crate, and all that decides what is made of it.
+pub(super) struct Crate<'a> {
+    build: &'a Build<'a>,
+    /// Its folder.
+    pub(super) dir: PathBuf,
+    /// As the project's manifest names it.
+    name: &'a Path,
+    toolchain: RustToolchain,
+    flags: Vec<String>,
+    arguments: Vec<String>,
+    key: ProofKey,
+    /// Where its archive goes.
+    out: PathBuf,
+}
 
-    let out = build.dir.join("rust");
-    make_dir(&out)?;
-    let stamp = |archive: Option<&Path>| {
+impl<'a> Crate<'a> {
+    /// Finds the crate and its compiler.
+    pub(super) fn find(build: &'a Build<'a>, manifest: &'a Rust, options: Options) -> Result<Self> {
+        let dir = build.project.root().join(&manifest.dir);
+        if !dir.join("Cargo.toml").is_file() {
+            return Err(Error::usage(format!("the crate's folder {} has no Cargo.toml", dir.display()))
+                .with_remedy("set `crate` under [rust] in vexlab.toml to the folder that has it"));
+        }
+        let out = build.dir.join("rust");
+        make_dir(&out)?;
+        Ok(Self {
+            build,
+            name: &manifest.dir,
+            toolchain: toolchain::find(build.lab, &dir)?,
+            flags: rust_flags(build.kernel.config()),
+            arguments: cargo_arguments(manifest, options),
+            key: proof_key(&build.project.output_dir().join("proof-key"))?,
+            dir,
+            out,
+        })
+    }
+
+    /// The library as it was built before, if nothing has changed since.
+    pub(super) fn fresh(&self) -> Option<Library> {
+        let archive = find_archive(&self.out)?;
+        let stamp = self.stamp(&sources(&archive, &self.dir), true);
+        stamp.is_fresh(&[&archive]).then(|| self.library(archive, stamp))
+    }
+
+    /// Builds the library, with `core` and `alloc`, for this kernel.
+    pub(super) fn build(&self) -> Result<Library> {
+        if find_archive(&self.out).is_some() {
+            self.stamp(&BTreeSet::new(), true).clear();
+        }
+        let started = SystemTime::now();
+        let (build, target_dir) = (self.build, self.target_dir());
+        let what = format!("compiling {} for {}", self.name.display(), build.kernel.name());
+        build.lab.progress(&what, 0, 0);
+        let finished = self.cargo(&target_dir).run(&build.lab.cancel);
+        build.lab.progress_end();
+        let finished = finished?;
+        if !finished.status.success() {
+            return Err(build.failed("the Rust build", finished.output));
+        }
+        build.warn(&finished.output);
+        keep_dep_info(&target_dir, &self.out, &self.dir);
+        let archive = find_archive(&self.out).ok_or_else(|| {
+            Error::usage(format!("the crate in {} gives no static library", self.dir.display()))
+                .with_remedy("put `crate-type = [\"staticlib\"]` under [lib] in its Cargo.toml")
+        })?;
+        let sources = sources(&archive, &self.dir);
+        // A source that was saved while it was compiled may or may not be in the library.
+        let settled = !sources.iter().any(|source| changed_since(source, started));
+        let stamp = self.stamp(&sources, settled);
+        if settled {
+            stamp.store()?;
+        }
+        Ok(self.library(archive, stamp))
+    }
+
+    fn library(&self, archive: PathBuf, stamp: Stamp) -> Library {
+        Library { archive, crate_dir: self.dir.clone(), key: self.key, fingerprint: stamp.into_fingerprint() }
+    }
+
+    /// Of what the library is made from, and whether all of that stayed the same meanwhile.
+    fn stamp(&self, sources: &BTreeSet<PathBuf>, settled: bool) -> Stamp {
         let mut fingerprint = Fingerprint::default();
-        fingerprint.text(identity(&toolchain)).text(flags.join(" ")).text(arguments.join(" ")).text(&hex);
-        for file in archive.into_iter().flat_map(|archive| sources(archive, &crate_dir)) {
-            fingerprint.file(&file);
+        fingerprint.text(identity(&self.toolchain)).text(self.flags.join(" ")).text(self.arguments.join(" "));
+        fingerprint.text(self.key_text());
+        for file in sources {
+            fingerprint.file(file);
         }
-        Stamp::new(out.join("stamp"), fingerprint)
-    };
-    let existing = find_archive(&out);
-    if let Some(archive) = existing {
-        let stamp = stamp(Some(&archive));
-        if stamp.is_fresh(&[&archive]) {
-            let fingerprint = stamp.into_fingerprint();
-            return Ok(Library { archive, crate_dir, key, fingerprint });
+        if !settled {
+            fingerprint.text("changed while it was compiled");
         }
-        stamp.clear();
+        Stamp::new(self.out.join("stamp"), fingerprint)
     }
 
-    // `core` and `alloc` are the same for every crate that is built with these flags: one folder serves all.
-    let mut shared = Fingerprint::default();
-    shared.text(identity(&toolchain)).text(flags.join(" "));
-    let target_dir = build.lab.cache.path("cargo").join(&shared.finish()[..16]);
-    let what = format!("compiling {} for {}", manifest.dir.display(), build.kernel.name());
-    build.lab.progress(&what, 0, 0);
-    let finished = Program::new(&toolchain.cargo)
-        .env("RUSTC", &toolchain.rustc)
-        // `-Z` flags are for nightly compilers, unless one is told that it may.
-        .env("RUSTC_BOOTSTRAP", "1")
-        .env_remove("RUSTC_WORKSPACE_WRAPPER")
-        .env_remove("CARGO_BUILD_TARGET")
-        .env_remove("RUSTUP_TOOLCHAIN")
-        .args(&arguments)
-        .args(["--artifact-dir".as_ref(), out.as_os_str()])
-        .dir(&crate_dir)
-        .env("CARGO_TARGET_DIR", &target_dir)
-        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
-        // One profile for every crate: what a kernel needs is not the crate's to choose, and `core` and
-        // `alloc` are then built once for all. Optimising across crates also does away with the
-        // allocator's shim functions, of which objtool can't see that one never returns.
-        .env("CARGO_PROFILE_RELEASE_PANIC", "abort")
-        .env("CARGO_PROFILE_RELEASE_LTO", "fat")
-        .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1")
-        .env(KEY_VARIABLE, &hex)
-        .merged()
-        .limit(build.limit())
-        .run(&build.lab.cancel);
-    build.lab.progress_end();
-    let finished = finished?;
-    if !finished.status.success() {
-        return Err(build.failed("the Rust build", finished.output));
+    fn key_text(&self) -> String {
+        self.key.iter().map(|byte| format!("{byte:02x}")).collect()
     }
-    build.warn(&finished.output);
-    keep_dep_info(&target_dir, &out, &crate_dir);
-    let archive = find_archive(&out).ok_or_else(|| {
-        Error::usage(format!("the crate in {} gives no static library", crate_dir.display()))
-            .with_remedy("put `crate-type = [\"staticlib\"]` under [lib] in its Cargo.toml")
-    })?;
-    let stamp = stamp(Some(&archive));
-    stamp.store()?;
-    let fingerprint = stamp.into_fingerprint();
-    Ok(Library { archive, crate_dir, key, fingerprint })
+
+    /// `core` and `alloc` are the same for every crate that is built with these flags: one folder serves all.
+    fn target_dir(&self) -> PathBuf {
+        let mut shared = Fingerprint::default();
+        shared.text(identity(&self.toolchain)).text(self.flags.join(" "));
+        self.build.lab.cache.path("cargo").join(&shared.finish()[..16])
+    }
+
+    fn cargo(&self, target_dir: &Path) -> Program {
+        Program::new(&self.toolchain.cargo)
+            .env("RUSTC", &self.toolchain.rustc)
+            // `-Z` flags are for nightly compilers, unless one is told that it may.
+            .env("RUSTC_BOOTSTRAP", "1")
+            .env_remove("RUSTC_WORKSPACE_WRAPPER")
+            .env_remove("CARGO_BUILD_TARGET")
+            .env_remove("RUSTUP_TOOLCHAIN")
+            .args(&self.arguments)
+            .args(["--artifact-dir".as_ref(), self.out.as_os_str()])
+            .dir(&self.dir)
+            .env("CARGO_TARGET_DIR", target_dir)
+            .env("CARGO_ENCODED_RUSTFLAGS", self.flags.join("\u{1f}"))
+            // One profile for every crate: what a kernel needs is not the crate's to choose, and `core` and
+            // `alloc` are then built once for all. Optimising across crates also does away with the
+            // allocator's shim functions, of which objtool can't see that one never returns.
+            .env("CARGO_PROFILE_RELEASE_PANIC", "abort")
+            .env("CARGO_PROFILE_RELEASE_LTO", "fat")
+            .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1")
+            .env(KEY_VARIABLE, self.key_text())
+            .merged()
+            .limit(self.build.limit())
+    }
+}
+
+/// How far behind the time of a change may be: the clock of file systems ticks with the kernel.
+const TICK: Duration = Duration::from_millis(10);
+
+/// Whether a file may have changed at this time or later.
+fn changed_since(file: &Path, time: SystemTime) -> bool {
+    let changed = fs::metadata(file).and_then(|data| data.modified());
+    changed.is_ok_and(|changed| changed + TICK >= time)
 }
 
 /// What of the compiler shapes what it makes.
@@ -219,6 +280,15 @@ mod tests {
         for file in ["/p/a b/src/lib.rs", "/p/c/src/lib.rs", "/p/a b/Cargo.toml", "/p/c/Cargo.lock"] {
             assert!(files.contains(Path::new(file)), "{file}");
         }
+    }
+
+    #[test]
+    fn a_source_saved_while_it_was_compiled_has_changed() {
+        let source = tempfile::NamedTempFile::new().unwrap();
+        let saved = fs::metadata(source.path()).unwrap().modified().unwrap();
+        assert!(changed_since(source.path(), saved));
+        assert!(!changed_since(source.path(), saved + 2 * TICK));
+        assert!(!changed_since(Path::new("/nonexistent"), saved), "no manifest is there");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! make sense together, and returns the kernel's error as it is. No decision is made here.
 //!
 //! Unsafe code is needed because the calls are foreign functions that take pointers, and because `fork`
-//! is only sound in a process with one thread. **The agent never starts a thread.**
+//! and its like are only sound in a process with one thread. **The agent never starts a thread.**
 #![allow(unsafe_code, reason = "system calls are foreign functions; everything else in the agent is safe")]
 
 mod descriptor;
@@ -17,7 +17,7 @@ pub(crate) use machine::{
     show_all_on_console, unload_module, uptime_micros,
 };
 pub(crate) use process::{
-    Ending, child_events, exec, fork, reap, redirect, reset_signals, send_signal, start_session,
+    Call, Ending, child_events, fork, reap, redirect, reset_signals, send_signal, spawn, start_session,
 };
 pub(crate) use terminal::{Terminal, open_terminal, resize_terminal, take_terminal};
 

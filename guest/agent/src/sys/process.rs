@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Processes and signals.
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, c_int, c_void};
 use std::fs::File;
 use std::io;
+use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, RawFd};
 use std::ptr;
@@ -35,16 +36,55 @@ pub(crate) fn fork(child: impl FnOnce() -> i32) -> io::Result<libc::pid_t> {
     }
 }
 
-/// `execve(2)`: returns only when it fails.
-pub(crate) fn exec(program: &CStr, arguments: &[CString], environment: &[CString]) -> io::Error {
-    let pointers = |texts: &[CString]| -> Vec<*const libc::c_char> {
-        texts.iter().map(|text| text.as_ptr()).chain([ptr::null()]).collect()
-    };
-    let (arguments, environment) = (pointers(arguments), pointers(environment));
-    // SAFETY: needed to become another program; both lists end in a null pointer and point to texts that
-    // end in NUL and outlive the call.
-    unsafe { libc::execve(program.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };
-    io::Error::last_os_error()
+/// The stack of what [`spawn`] carries out, in bytes.
+const STACK: usize = 32 << 10;
+
+/// Starts a process that carries out `child` in this process's memory, to become a program: nothing of the
+/// memory is copied, which under emulation takes longer than all else. This process stands still until the
+/// other has become one, or has ended with the status that `child` returns. Returns the other's number.
+///
+/// What `child` writes to memory is written to this process's, and what it allocates and still has when it
+/// becomes a program is never freed.
+pub(crate) fn spawn(child: &dyn Fn() -> i32) -> io::Result<libc::pid_t> {
+    extern "C" fn begin(child: *mut c_void) -> c_int {
+        // SAFETY: `spawn` hands over the address of its own variable, which it doesn't leave, nor anything
+        // else do, while this runs.
+        let child = unsafe { *child.cast::<&dyn Fn() -> i32>() };
+        child()
+    }
+    // Of 16 bytes each, to which a stack is aligned.
+    let mut stack = vec![0u128; STACK / size_of::<u128>()];
+    let top = stack.as_mut_ptr_range().end;
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+    let argument = ptr::from_ref(&child).cast_mut();
+    // SAFETY: needed because `std` starts programs by other means, without a session or a terminal of their
+    // own. The agent has one thread, which waits in this call (CLONE_VFORK) as long as the process uses the
+    // memory: the closure, which it only borrows, the stack, and what belongs to the thread.
+    check(unsafe { libc::clone(begin, top.cast(), flags, argument.cast()) })
+}
+
+/// What `execve(2)` needs beside the program's path, made before the process that calls it is.
+pub(crate) struct Call<'a> {
+    texts: PhantomData<&'a CStr>,
+    arguments: Vec<*const libc::c_char>,
+    environment: Vec<*const libc::c_char>,
+}
+
+impl<'a> Call<'a> {
+    pub(crate) fn new(arguments: &'a [CString], environment: &'a [CString]) -> Self {
+        let pointers = |texts: &[CString]| -> Vec<*const libc::c_char> {
+            texts.iter().map(|text| text.as_ptr()).chain([ptr::null()]).collect()
+        };
+        Self { texts: PhantomData, arguments: pointers(arguments), environment: pointers(environment) }
+    }
+
+    /// `execve(2)`: returns only when it fails.
+    pub(crate) fn exec(&self, program: &CStr) -> io::Error {
+        // SAFETY: needed to become another program; both lists end in a null pointer and point to texts that
+        // end in NUL and live as long as this value.
+        unsafe { libc::execve(program.as_ptr(), self.arguments.as_ptr(), self.environment.as_ptr()) };
+        io::Error::last_os_error()
+    }
 }
 
 /// Makes the descriptor `target` a copy of `source` that stays open in a program started afterwards.
@@ -54,8 +94,8 @@ pub(crate) fn redirect(source: &impl AsFd, target: RawFd) -> io::Result<()> {
         // SAFETY: needed to keep the descriptor open over an exec; no pointer is passed.
         return check(unsafe { libc::fcntl(target, libc::F_SETFD, 0) }).map(drop);
     }
-    // SAFETY: needed to give a program its standard streams; no pointer is passed. Only used between fork
-    // and exec, on descriptors 0 to 2, which no owned descriptor of the agent is.
+    // SAFETY: needed to give a program its standard streams; no pointer is passed. Only used before an
+    // exec, on descriptors 0 to 2, which no owned descriptor of the agent is.
     check(unsafe { libc::dup2(source, target) })?;
     Ok(())
 }
