@@ -35,11 +35,20 @@ pub(crate) struct Terminal {
 impl Terminal {
     /// A shell in a machine.
     fn open(context: &Context) -> Self {
-        Self::around(context, &["shell", "--no-module", "--kernel", KERNEL], &context.dir())
+        Self::with(context, context.cache(), &["shell", "--no-module", "--kernel", KERNEL])
     }
 
-    /// A call of the program.
+    /// A call of the program in this folder.
     pub(crate) fn around(context: &Context, arguments: &[&str], dir: &Path) -> Self {
+        Self::start(context.cache(), arguments, dir)
+    }
+
+    /// A call of the program with this cache.
+    pub(crate) fn with(context: &Context, cache: &Path, arguments: &[&str]) -> Self {
+        Self::start(cache, arguments, &context.dir())
+    }
+
+    fn start(cache: &Path, arguments: &[&str], dir: &Path) -> Self {
         let user = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
         grantpt(&user).and_then(|()| unlockpt(&user)).expect("a terminal can be used");
         let name = ptsname(&user, Vec::new()).expect("a terminal has a name");
@@ -50,7 +59,7 @@ impl Terminal {
         let child = Command::new("setsid")
             .args(["--ctty", "--wait", env!("CARGO_BIN_EXE_vexlab")])
             .args(arguments)
-            .env("XDG_CACHE_HOME", context.cache())
+            .env("XDG_CACHE_HOME", cache)
             .env("TERM", "dumb")
             .current_dir(dir)
             .stdin(share())
@@ -65,7 +74,7 @@ impl Terminal {
         Self { user: user.into(), screen, child }
     }
 
-    fn types(&mut self, keys: &str) {
+    pub(crate) fn types(&mut self, keys: &str) {
         self.user.write_all(keys.as_bytes()).expect("the terminal takes keys");
     }
 

@@ -25,6 +25,8 @@ pub mod console;
 mod control;
 /// What this machine has and lacks.
 pub mod doctor;
+/// Machines to live in.
+pub mod environment;
 /// Errors in the user's terms.
 pub mod error;
 /// What is told on the way.

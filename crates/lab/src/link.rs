@@ -175,6 +175,17 @@ impl Window {
         self.update(|_| None);
     }
 
+    /// Whether so much may be sent at once; then it counts as sent.
+    fn try_take(&self, bytes: usize) -> bool {
+        match &mut *lock(&self.left) {
+            Some(left) if *left >= bytes => {
+                *left -= bytes;
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// Waits until so much may be sent. False when nothing may any more.
     fn take(&self, bytes: usize) -> bool {
         let mut left = lock(&self.left);
@@ -217,14 +228,24 @@ impl Outgoing {
     /// Sends one of the requests that are not answered, to the running program; waits while that has not taken
     /// what was sent before. False when the session is over.
     pub fn input(&self, request: &Request) -> bool {
-        let bytes = if let Request::Stdin { data } = request { data.len().min(WINDOW) } else { 0 };
-        self.window.take(bytes) && self.send(request).is_ok()
+        self.window.take(input_bytes(request)) && self.send(request).is_ok()
+    }
+
+    /// As [`input`](Self::input), for input from elsewhere, that was to be sent only as far as the program keeps up
+    /// with it. False also when there is more.
+    pub fn pass_on(&self, request: &Request) -> bool {
+        self.window.try_take(input_bytes(request)) && self.send(request).is_ok()
     }
 
     /// The conversation that it sends in.
     pub fn channel(&self) -> Channel {
         self.channel
     }
+}
+
+/// How much of a window a request takes up.
+fn input_bytes(request: &Request) -> usize {
+    if let Request::Stdin { data } = request { data.len().min(WINDOW) } else { 0 }
 }
 
 /// Counts what was taken of a program's output, to tell the agent now and then.
@@ -311,6 +332,7 @@ mod tests {
         let (outgoing, _main) = listen(&link, MAIN);
         let data = Request::Stdin { data: vec![0; WINDOW / 2] };
         assert!(outgoing.input(&data) && outgoing.input(&data));
+        assert!(!outgoing.pass_on(&data), "it is too much");
         let (sent, third) = mpsc::channel();
         let reader = std::thread::spawn({
             let mut agent = agent.try_clone().unwrap();

@@ -184,7 +184,11 @@ impl Session {
         });
         let control = control.map(Control::open);
         if let Some(control) = &control {
-            control.listen(move |message| sender.send(Event::Control(message)).is_ok())?;
+            control.listen(move |message| {
+                // Where nobody listens any more, it must still be read.
+                let _ = sender.send(Event::Control(message));
+                true
+            })?;
         }
         let (hello, challenge) = greeting(machine)?;
         let session = Self {
@@ -354,6 +358,34 @@ impl Session {
     /// The stream to the agent, for conversations beside this one.
     pub fn link(&self) -> &Link {
         &self.link
+    }
+
+    /// Lets the machine run by itself: what concerns it as a whole is no longer waited for, and `ended` is told of its
+    /// end, with what it sent if that was no message.
+    pub fn leave(&mut self, ended: impl FnOnce(Option<String>) + Send + 'static) {
+        let mut ended = Some(ended);
+        self.outgoing = self.link.open(
+            MAIN,
+            Box::new(move |incoming| {
+                let why = match incoming {
+                    // The kernel's log, which its console has as well.
+                    Incoming::Reply(..) => return true,
+                    Incoming::Nonsense(what) => Some(what),
+                    Incoming::Closed => None,
+                };
+                if let Some(ended) = ended.take() {
+                    ended(why);
+                }
+                false
+            }),
+        );
+        self.incoming = mpsc::channel().1;
+        self.log = Vec::new();
+    }
+
+    /// What QEMU has said of itself.
+    pub fn qemu_said(&self) -> String {
+        fs::read_to_string(&self.qemu_log).unwrap_or_default().trim().to_owned()
     }
 
     /// Waits until the agent of this machine has answered the greeting that was sent when it was started.

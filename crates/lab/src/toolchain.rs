@@ -56,17 +56,16 @@ pub struct RustToolchain {
 pub fn find(lab: &Lab, dir: &Path) -> Result<RustToolchain> {
     let rustc = std::env::var_os("RUSTC").map_or_else(|| PathBuf::from("rustc"), PathBuf::from);
     let question = Question::new(&rustc, dir);
-    let remembered = question.as_ref().and_then(|question| question.answer(lab));
-    let answer = remembered.map_or_else(
-        || {
+    let answer = match question.as_ref().and_then(|question| question.answer(lab)) {
+        Some(remembered) => remembered,
+        None => {
             let answer = inquire(lab, &rustc, dir)?;
             if let Some(question) = question {
                 question.keep(lab, &answer);
             }
-            Ok(answer)
-        },
-        Ok,
-    )?;
+            answer
+        }
+    };
     let Answer { sysroot, version, commit } = answer;
     let real = real(&sysroot, &rustc);
     let cargo = sysroot.join("bin/cargo");
