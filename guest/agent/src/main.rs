@@ -22,6 +22,8 @@ mod port;
 mod program;
 /// The loop, and what each request does.
 mod session;
+/// Folders of the host: carried between the kernel and the port, and mounted.
+mod share;
 /// System calls: the one place with unsafe code.
 mod sys;
 

@@ -18,6 +18,9 @@ struct Plan {
     candidates: Vec<CString>,
     arguments: Vec<CString>,
     environment: Vec<CString>,
+    /// Its `/`, where that is not the agent's.
+    root: Option<CString>,
+    directory: CString,
 }
 
 impl Plan {
@@ -43,7 +46,17 @@ impl Plan {
             candidates,
             arguments: arguments.collect::<Result<_, _>>()?,
             environment: environment.collect::<Result<_, _>>()?,
+            root: process.root.map(CString::new).transpose()?,
+            directory: CString::new(process.directory)?,
         })
+    }
+
+    /// Goes where the program is to start.
+    fn enter(&self) -> Result<(), Failure> {
+        if let Some(root) = &self.root {
+            sys::change_root(root).map_err(Step::ChangeRoot.failed())?;
+        }
+        sys::enter_folder(&self.directory).map_err(Step::EnterFolder.failed())
     }
 
     /// Becomes the program. Returns why it could not: the first reason that isn't "not here".
@@ -81,6 +94,7 @@ fn run_on_pipes(name: String, plan: &Plan) -> io::Result<Job> {
     };
     Job::start(Kind::Program, name, streams, move || {
         prepare([stdin.into(), stdout.into(), stderr.into()], false).map_err(Step::Run.failed())?;
+        plan.enter()?;
         Err(plan.exec())
     })
 }
@@ -97,6 +111,7 @@ fn run_on_terminal(name: String, plan: &Plan, size: WindowSize) -> io::Result<Jo
         let more = || slave.try_clone();
         let prepared = more().and_then(|second| prepare([second, more()?, more()?], true));
         prepared.map_err(Step::Run.failed())?;
+        plan.enter()?;
         Err(plan.exec())
     })
 }

@@ -24,6 +24,7 @@ use crate::kernel::Kernel;
 use crate::machine::{Accelerator, Machine};
 use crate::project::{self, Manifest, Project};
 use crate::session::Session;
+use crate::share::{self, Wanted};
 use crate::verdict::{Class, Phase, TestResult};
 use steps::Run;
 
@@ -97,13 +98,21 @@ impl Record {
 ///
 /// When it does not come to a machine: the source does not build, a check refuses the module, or the lab
 /// can't do its work. Whatever a machine shows is in the [`Record`].
-pub fn test(lab: &Lab, project: &Project, kernel: &Kernel, options: Options) -> Result<Record> {
+pub fn test(
+    lab: &Lab,
+    project: &Project,
+    kernel: &Kernel,
+    options: Options,
+    shown: &Wanted,
+) -> Result<Record> {
+    share::check(kernel, shown)?;
     let mut run = Run::prepare(lab, Some(project.manifest()), kernel, options.accelerator)?;
     run.start(options.cold)?;
     let module = Module::build(lab, &mut run, project, kernel, options)?;
     run.wait_for_boot()?;
     let outcome = run
-        .load(&module)
+        .show(shown)?
+        .and_then(|()| run.load(&module))
         .and_then(|()| run.prove(&module))
         .and_then(|()| run.tests(&module))
         .and_then(|()| run.unload(&module))
@@ -121,9 +130,11 @@ pub fn command(
     project: Option<&Project>,
     kernel: &Kernel,
     options: Options,
+    shown: &Wanted,
     process: Process,
     terminal: &mut Terminal<'_>,
 ) -> Result<Record> {
+    share::check(kernel, shown)?;
     let mut run = Run::prepare(lab, project.map(Project::manifest), kernel, options.accelerator)?;
     run.tell_results = false;
     run.start(options.cold)?;
@@ -132,9 +143,10 @@ pub fn command(
         None => None,
     };
     run.wait_for_boot()?;
+    let outcome = run.show(shown)?;
     let outcome = match &module {
-        Some(module) => run.load(module),
-        None => Ok(()),
+        Some(module) => outcome.and_then(|()| run.load(module)),
+        None => outcome,
     };
     let outcome = outcome.and_then(|()| run.program(process, terminal)).and_then(|()| run.power_off(None));
     run.finish(outcome)

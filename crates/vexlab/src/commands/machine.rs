@@ -10,11 +10,12 @@ use lab::kernel::Kernel;
 use lab::link::Outgoing;
 use lab::project::Project;
 use lab::run::{self, Record, Terminal};
+use lab::share::{Source, Wanted};
 use lab::verdict::Class;
 use wire::{Exit, Process, Stream};
 
 use super::kernels;
-use crate::cli::{CommandArgs, RunArgs, ShellArgs};
+use crate::cli::{CommandArgs, Root, RunArgs, ShellArgs, SourceArgs};
 use crate::output;
 use crate::terminal::{self, Raw};
 
@@ -30,10 +31,9 @@ struct Ended {
 
 /// Runs a command in a machine and gives its exit status.
 pub(crate) fn run(lab: &Lab, dir: &Path, arguments: &CommandArgs) -> Result<u8> {
-    let process =
-        Process { arguments: arguments.command.clone(), environment: environment(), terminal: None };
+    let process = Process { environment: environment(), ..Process::new(arguments.command.clone()) };
     let ended =
-        in_machine(lab, dir, &arguments.run, arguments.no_module, process, &mut terminal::send_input)?;
+        in_machine(lab, dir, &arguments.run, arguments.no_module, &arguments.source, false, process, &mut terminal::send_input)?;
     Ok(exit_status(&ended))
 }
 
@@ -55,11 +55,11 @@ pub(crate) fn shell(lab: &Lab, dir: &Path, arguments: &ShellArgs) -> Result<u8> 
         }
     };
     let process = Process {
-        arguments: vec!["sh".into(), "-l".into()],
         environment: environment(),
         terminal: on_terminal.then(terminal::size),
+        ..Process::new(shell_command(arguments.run.root))
     };
-    let ended = in_machine(lab, dir, &arguments.run, arguments.no_module, process, &mut input);
+    let ended = in_machine(lab, dir, &arguments.run, arguments.no_module, &arguments.source, true, process, &mut input);
     // What is printed from here on is for a terminal in its ordinary state.
     drop(raw);
     if let Some(error) = failed {
@@ -68,11 +68,21 @@ pub(crate) fn shell(lab: &Lab, dir: &Path, arguments: &ShellArgs) -> Result<u8> 
     Ok(exit_status(&ended?))
 }
 
+/// The shell: where the user's own is there, that one.
+fn shell_command(root: Root) -> Vec<String> {
+    match (root, std::env::var("SHELL")) {
+        (Root::Host, Ok(shell)) if shell.starts_with('/') => vec![shell],
+        _ => vec!["sh".into(), "-l".into()],
+    }
+}
+
 fn in_machine(
     lab: &Lab,
     dir: &Path,
     arguments: &RunArgs,
     no_module: bool,
+    source: &SourceArgs,
+    with_source: bool,
     process: Process,
     input: &mut dyn FnMut(Outgoing),
 ) -> Result<Ended> {
@@ -81,9 +91,26 @@ fn in_machine(
     let options: run::Options = arguments.into();
     let mut show = |stream: Stream, bytes: &[u8]| lab.reporter.event(&Event::Output(stream, bytes));
     let mut terminal = Terminal { output: &mut show, input };
-    let record = run::command(lab, project.as_ref(), &kernel, options, process, &mut terminal)?;
+    let shown = Wanted {
+        root: arguments.root.into(),
+        source: wanted_source(dir, source, with_source.then_some(project.as_ref()).flatten())?,
+    };
+    let record = run::command(lab, project.as_ref(), &kernel, options, &shown, process, &mut terminal)?;
     let module = project.as_ref().map_or("no module", Project::name).to_owned();
     Ok(Ended { module, kernel: kernel.name().to_owned(), record })
+}
+
+/// The folder to show at /src: the one that is named, the one that the user is in, or that of the project which is
+/// shown in any case.
+fn wanted_source(dir: &Path, arguments: &SourceArgs, project: Option<&Project>) -> Result<Option<Source>> {
+    let folder = match (&arguments.src, project) {
+        (Some(Some(named)), _) => named.clone(),
+        (Some(None), _) => Project::find(dir)?.root().to_owned(),
+        (None, Some(project)) => project.root().to_owned(),
+        (None, None) if arguments.rw => Project::find(dir)?.root().to_owned(),
+        (None, None) => return Ok(None),
+    };
+    Ok(Some(Source { folder, writable: arguments.rw }))
 }
 
 fn one_kernel(lab: &Lab, arguments: &RunArgs, project: Option<&Project>) -> Result<Kernel> {

@@ -16,6 +16,7 @@ use lab::error::{Context, Result};
 use lab::kernel::Kernel;
 use lab::machine::Accelerator;
 use lab::project::{self, Project};
+use lab::share::Root;
 use lab::{build, run, verdict};
 
 use crate::cli::{self, Cli, Command, How, RunArgs};
@@ -83,6 +84,15 @@ impl From<&RunArgs> for run::Options {
             accelerator: arguments.accel.map(Into::into),
             kernel_decides: arguments.no_check,
             cold: arguments.cold,
+        }
+    }
+}
+
+impl From<cli::Root> for Root {
+    fn from(root: cli::Root) -> Self {
+        match root {
+            cli::Root::Tiny => Self::Tiny,
+            cli::Root::Host => Self::Host,
         }
     }
 }

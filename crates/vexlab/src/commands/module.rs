@@ -6,6 +6,7 @@ use std::path::Path;
 use lab::Lab;
 use lab::error::{Error, Kind, Result};
 use lab::project::Project;
+use lab::share::Wanted;
 use lab::verdict::Class;
 use lab::{build, kernel, run};
 
@@ -44,9 +45,10 @@ pub(crate) fn link(lab: &Lab, arguments: &LinkArgs) -> Result<()> {
 pub(crate) fn test(lab: &Lab, dir: &Path, arguments: &RunArgs) -> Result<u8> {
     let project = Project::find(dir)?;
     let options: run::Options = arguments.into();
+    let shown = Wanted { root: arguments.root.into(), source: None };
     let mut worst = Class::Passed;
     for kernel in kernels(lab, &arguments.build.kernel, Some(&project))? {
-        let class = match run::test(lab, &project, &kernel, options) {
+        let class = match run::test(lab, &project, &kernel, options, &shown) {
             Ok(record) => {
                 output::verdict(&what(&project, arguments), kernel.name(), &record);
                 record.class
