@@ -118,10 +118,4 @@ impl Nodes {
     pub(crate) fn is(&self, number: u64, found: Identity) -> bool {
         number == ROOT || self.known.get(&number).is_some_and(|node| node.identity == found)
     }
-
-    /// How many nodes are known beside the shared folder.
-    #[cfg(test)]
-    pub(crate) fn count(&self) -> usize {
-        self.known.len()
-    }
 }

@@ -174,11 +174,14 @@ pub(crate) enum Root {
 /// Whether and how the source is shown in the machine.
 #[derive(Debug, Args)]
 pub(crate) struct SourceArgs {
-    /// Show the project's folder, or DIR, in the machine at /src: what is edited here is seen there at once
+    /// Show the project's folder, or DIR, in the machine at /src, where programs start then; a shell has the
+    /// project's in any case
+    ///
+    /// What is edited here is seen there at once. The machine can't change it.
     #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true)]
     pub(crate) src: Option<Option<PathBuf>>,
 
-    /// Let the machine change what is at /src
+    /// Let the machine change what is at /src, as the user who runs vexlab could
     #[arg(long)]
     pub(crate) rw: bool,
 }

@@ -4,6 +4,7 @@
 //! `share`, and are mounted once the machine runs, so that no saved machine has one.
 
 mod credentials;
+pub mod program;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,6 +15,8 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 use share::{Options, Server, View};
 use wire::{Channel, Process, Reply, Request};
+
+use program::Program;
 
 use crate::Lab;
 use crate::cancel::POLL;
@@ -48,6 +51,8 @@ pub struct Wanted {
     pub root: Root,
     /// The source.
     pub source: Option<Source>,
+    /// A program of this host that runs on the machine's own file system: all the files that it is made of.
+    pub program: Option<Program>,
 }
 
 /// Where the source is shown.
@@ -132,10 +137,10 @@ impl From<Error> for Unshared {
 /// When it has not been, with the name of its option.
 pub fn check(kernel: &Kernel, wanted: &Wanted) -> Result<(), Error> {
     let [fuse, overlay] = MODULES;
-    let needs = match (wanted.root, &wanted.source) {
-        (Root::Host, _) => &[fuse, overlay][..],
-        (Root::Tiny, Some(_)) => &[fuse],
-        (Root::Tiny, None) => &[],
+    let needs = match wanted.root {
+        Root::Host => &[fuse, overlay][..],
+        Root::Tiny if wanted.source.is_some() || wanted.program.is_some() => &[fuse],
+        Root::Tiny => &[],
     };
     for (_, option) in needs {
         if kernel.config().state(option) == State::No {
@@ -147,9 +152,10 @@ pub fn check(kernel: &Kernel, wanted: &Wanted) -> Result<(), Error> {
 }
 
 fn not_mountable(kernel: &Kernel, wanted: &Wanted) -> Error {
-    let what = match wanted.root {
-        Root::Host => "this host's file system",
-        Root::Tiny => SOURCE,
+    let what = match (wanted.root, &wanted.source) {
+        (Root::Host, _) => "this host's file system",
+        (Root::Tiny, Some(_)) => SOURCE,
+        (Root::Tiny, None) => "a program of this host",
     };
     Error::usage(format!("the kernel {} can't mount {what}", kernel.name()))
         .with_remedy("choose another kernel with --kernel; Debian's can")
@@ -173,6 +179,13 @@ pub fn show(lab: &Lab, kernel: &Kernel, link: &Link, wanted: &Wanted, limit: Dur
         machine.ask(FIRST_CHANNEL + 1, &request)?;
         place.root = Some(ROOT.to_owned());
         place.environment = credentials::environment();
+    }
+    if let Some(program) = wanted.program.as_ref().filter(|_| wanted.root == Root::Tiny) {
+        let mut view = View::default();
+        view.show_only(program.files.iter().cloned());
+        machine.mount(FIRST_CHANNEL, Path::new("/"), Options { writable: false, valid: HOST_VALID, view }, LOWER)?;
+        let paths = program.files.iter().map(|path| path.to_string_lossy().into_owned()).collect();
+        machine.ask(FIRST_CHANNEL + 1, &Request::Show { from: LOWER.to_owned(), paths })?;
     }
     if let Some(Source { folder, writable }) = &wanted.source {
         let options = Options { writable: *writable, valid: Duration::ZERO, view: credentials::view(lab) };
@@ -279,9 +292,4 @@ fn serve(link: &Link, channel: Channel, mut server: Server, request: &Request) -
         let _ = outgoing.send(&Request::ShareEnd);
     });
     Ok(replies)
-}
-
-/// The view of a folder of this host without credentials.
-pub fn view(lab: &Lab) -> View {
-    credentials::view(lab)
 }

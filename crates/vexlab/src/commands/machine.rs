@@ -10,6 +10,7 @@ use lab::kernel::Kernel;
 use lab::link::Outgoing;
 use lab::project::Project;
 use lab::run::{self, Record, Terminal};
+use lab::share::program::{self, Program};
 use lab::share::{Source, Wanted};
 use lab::verdict::Class;
 use wire::{Exit, Process, Stream};
@@ -29,12 +30,26 @@ struct Ended {
     record: Record,
 }
 
+/// What `run` and `shell` have in common.
+struct Wish<'a> {
+    dir: &'a Path,
+    run: &'a RunArgs,
+    no_module: bool,
+    source: &'a SourceArgs,
+    /// Whether the project's folder is shown without having been asked for.
+    shows_project: bool,
+}
+
 /// Runs a command in a machine and gives its exit status.
 pub(crate) fn run(lab: &Lab, dir: &Path, arguments: &CommandArgs) -> Result<u8> {
-    let process = Process { environment: environment(), ..Process::new(arguments.command.clone()) };
-    let ended =
-        in_machine(lab, dir, &arguments.run, arguments.no_module, &arguments.source, false, process, &mut terminal::send_input)?;
-    Ok(exit_status(&ended))
+    let CommandArgs { run, no_module, source, command } = arguments;
+    let mut process = Process { environment: environment(), ..Process::new(command.clone()) };
+    let program = match (run.root, &mut process.arguments[0]) {
+        (Root::Host, _) => None,
+        (Root::Tiny, word) => program::find(lab, word)?.inspect(|program| program.path.clone_into(word)),
+    };
+    let wish = Wish { dir, run, no_module: *no_module, source, shows_project: false };
+    Ok(exit_status(&in_machine(lab, &wish, program, process, &mut terminal::send_input)?))
 }
 
 /// Opens a shell in a machine. Without a terminal on our side it has none either, and reads its commands from
@@ -54,12 +69,14 @@ pub(crate) fn shell(lab: &Lab, dir: &Path, arguments: &ShellArgs) -> Result<u8> 
             false => terminal::send_input(outgoing),
         }
     };
+    let ShellArgs { run, no_module, source } = arguments;
     let process = Process {
         environment: environment(),
         terminal: on_terminal.then(terminal::size),
-        ..Process::new(shell_command(arguments.run.root))
+        ..Process::new(shell_command(run.root))
     };
-    let ended = in_machine(lab, dir, &arguments.run, arguments.no_module, &arguments.source, true, process, &mut input);
+    let wish = Wish { dir, run, no_module: *no_module, source, shows_project: true };
+    let ended = in_machine(lab, &wish, None, process, &mut input);
     // What is printed from here on is for a terminal in its ordinary state.
     drop(raw);
     if let Some(error) = failed {
@@ -68,7 +85,7 @@ pub(crate) fn shell(lab: &Lab, dir: &Path, arguments: &ShellArgs) -> Result<u8> 
     Ok(exit_status(&ended?))
 }
 
-/// The shell: where the user's own is there, that one.
+/// The shell: the user's own, where that is there.
 fn shell_command(root: Root) -> Vec<String> {
     match (root, std::env::var("SHELL")) {
         (Root::Host, Ok(shell)) if shell.starts_with('/') => vec![shell],
@@ -78,39 +95,34 @@ fn shell_command(root: Root) -> Vec<String> {
 
 fn in_machine(
     lab: &Lab,
-    dir: &Path,
-    arguments: &RunArgs,
-    no_module: bool,
-    source: &SourceArgs,
-    with_source: bool,
+    wish: &Wish<'_>,
+    program: Option<Program>,
     process: Process,
     input: &mut dyn FnMut(Outgoing),
 ) -> Result<Ended> {
-    let project = if no_module { None } else { Some(Project::find(dir)?) };
-    let kernel = one_kernel(lab, arguments, project.as_ref())?;
-    let options: run::Options = arguments.into();
+    let project = if wish.no_module { None } else { Some(Project::find(wish.dir)?) };
+    let kernel = one_kernel(lab, wish.run, project.as_ref())?;
+    let options: run::Options = wish.run.into();
+    let source = wanted_source(wish, project.as_ref())?;
+    let shown = Wanted { root: wish.run.root.into(), source, program };
     let mut show = |stream: Stream, bytes: &[u8]| lab.reporter.event(&Event::Output(stream, bytes));
     let mut terminal = Terminal { output: &mut show, input };
-    let shown = Wanted {
-        root: arguments.root.into(),
-        source: wanted_source(dir, source, with_source.then_some(project.as_ref()).flatten())?,
-    };
     let record = run::command(lab, project.as_ref(), &kernel, options, &shown, process, &mut terminal)?;
     let module = project.as_ref().map_or("no module", Project::name).to_owned();
     Ok(Ended { module, kernel: kernel.name().to_owned(), record })
 }
 
-/// The folder to show at /src: the one that is named, the one that the user is in, or that of the project which is
-/// shown in any case.
-fn wanted_source(dir: &Path, arguments: &SourceArgs, project: Option<&Project>) -> Result<Option<Source>> {
-    let folder = match (&arguments.src, project) {
+/// The folder to show at /src: the one that is named, or the project's, where that is wanted.
+fn wanted_source(wish: &Wish<'_>, project: Option<&Project>) -> Result<Option<Source>> {
+    let SourceArgs { src, rw } = wish.source;
+    let folder = match (src, project) {
         (Some(Some(named)), _) => named.clone(),
-        (Some(None), _) => Project::find(dir)?.root().to_owned(),
-        (None, Some(project)) => project.root().to_owned(),
-        (None, None) if arguments.rw => Project::find(dir)?.root().to_owned(),
-        (None, None) => return Ok(None),
+        (None, Some(project)) if wish.shows_project => project.root().to_owned(),
+        (None, _) if !rw => return Ok(None),
+        (_, Some(project)) => project.root().to_owned(),
+        (_, None) => Project::find(wish.dir)?.root().to_owned(),
     };
-    Ok(Some(Source { folder, writable: arguments.rw }))
+    Ok(Some(Source { folder, writable: *rw }))
 }
 
 fn one_kernel(lab: &Lab, arguments: &RunArgs, project: Option<&Project>) -> Result<Kernel> {

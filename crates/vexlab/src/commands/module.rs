@@ -45,7 +45,7 @@ pub(crate) fn link(lab: &Lab, arguments: &LinkArgs) -> Result<()> {
 pub(crate) fn test(lab: &Lab, dir: &Path, arguments: &RunArgs) -> Result<u8> {
     let project = Project::find(dir)?;
     let options: run::Options = arguments.into();
-    let shown = Wanted { root: arguments.root.into(), source: None };
+    let shown = Wanted { root: arguments.root.into(), ..Wanted::default() };
     let mut worst = Class::Passed;
     for kernel in kernels(lab, &arguments.build.kernel, Some(&project))? {
         let class = match run::test(lab, &project, &kernel, options, &shown) {
