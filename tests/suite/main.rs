@@ -38,6 +38,8 @@ mod run;
 mod safety;
 /// Runs that start from a machine that has booted already.
 mod saved;
+/// What a machine is shown of its host.
+mod share;
 /// A shell in a machine, on a real terminal.
 mod shell;
 /// This repository's own module: the real thing.
@@ -60,6 +62,7 @@ fn main() {
         run::tests(),
         safety::tests(),
         saved::tests(),
+        share::tests(),
         shell::tests(),
         vexfs::tests(),
     ] {

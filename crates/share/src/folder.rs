@@ -123,14 +123,11 @@ impl Folder {
         self.view.is_empty(&self.path.join(path))
     }
 
-    /// Whether this name in a folder is shown, as far as names say it.
-    pub(crate) fn lists(&self, folder: &Path, name: &OsStr) -> bool {
+    /// Whether a folder's entry is shown, as far as its name says it, and its number where that is one of the file
+    /// system that holds the folder.
+    pub(crate) fn lists(&self, folder: &Path, name: &OsStr, about: &Statx, number: u64) -> bool {
         self.view.shows_path(&self.path.join(folder).join(name))
-    }
-
-    /// Whether a thing with this number, on the file system that holds `folder`, is shown, as far as numbers say it.
-    pub(crate) fn lists_inode(&self, folder: &Statx, number: u64) -> bool {
-        self.view.shows_inode(rustix::fs::makedev(folder.stx_dev_major, folder.stx_dev_minor), number)
+            && self.view.shows_inode(rustix::fs::makedev(about.stx_dev_major, about.stx_dev_minor), number)
     }
 }
 

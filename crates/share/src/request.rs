@@ -48,7 +48,8 @@ impl<'a> Name<'a> {
         if bytes.len() > LONGEST_NAME {
             return Err(Errno::NAMETOOLONG);
         }
-        let bad = bytes.is_empty() || bytes == b"." || bytes == b".." || bytes.iter().any(|b| b"/\0".contains(b));
+        let bad =
+            bytes.is_empty() || bytes == b"." || bytes == b".." || bytes.iter().any(|b| b"/\0".contains(b));
         if bad { Err(Errno::INVAL) } else { Ok(Self(OsStr::from_bytes(bytes))) }
     }
 
@@ -79,29 +80,81 @@ pub(crate) struct Changes {
 /// What a guest's kernel asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Request<'a> {
-    Lookup { name: Name<'a> },
+    Lookup {
+        name: Name<'a>,
+    },
     /// Pairs of a node and how many of its look-ups are forgotten. Never answered.
     Forget(Vec<(u64, u64)>),
-    GetAttributes { handle: Option<u64> },
+    GetAttributes {
+        handle: Option<u64>,
+    },
     Change(Changes),
     ReadLink,
-    Symlink { name: Name<'a>, target: &'a OsStr },
-    MakeNode { name: Name<'a>, mode: u32 },
-    MakeFolder { name: Name<'a>, mode: u32 },
-    Unlink { name: Name<'a> },
-    RemoveFolder { name: Name<'a> },
-    Rename { name: Name<'a>, folder: u64, new_name: Name<'a>, flags: u32 },
-    Link { node: u64, name: Name<'a> },
-    Open { flags: u32 },
-    Create { name: Name<'a>, flags: u32, mode: u32 },
-    Read { handle: u64, offset: u64, size: u32 },
-    Write { handle: u64, offset: u64, data: &'a [u8] },
-    Sync { handle: u64 },
-    Release { handle: u64 },
+    Symlink {
+        name: Name<'a>,
+        target: &'a OsStr,
+    },
+    MakeNode {
+        name: Name<'a>,
+        mode: u32,
+    },
+    MakeFolder {
+        name: Name<'a>,
+        mode: u32,
+    },
+    Unlink {
+        name: Name<'a>,
+    },
+    RemoveFolder {
+        name: Name<'a>,
+    },
+    Rename {
+        name: Name<'a>,
+        folder: u64,
+        new_name: Name<'a>,
+        flags: u32,
+    },
+    Link {
+        node: u64,
+        name: Name<'a>,
+    },
+    Open {
+        flags: u32,
+    },
+    Create {
+        name: Name<'a>,
+        flags: u32,
+        mode: u32,
+    },
+    Read {
+        handle: u64,
+        offset: u64,
+        size: u32,
+    },
+    Write {
+        handle: u64,
+        offset: u64,
+        data: &'a [u8],
+    },
+    Sync {
+        handle: u64,
+    },
+    Release {
+        handle: u64,
+    },
     OpenFolder,
-    ReadFolder { handle: u64, offset: u64, size: u32, plus: bool },
+    ReadFolder {
+        handle: u64,
+        offset: u64,
+        size: u32,
+        plus: bool,
+    },
     StatFs,
-    Init { major: u32, read_ahead: u32, flags: u32 },
+    Init {
+        major: u32,
+        read_ahead: u32,
+        flags: u32,
+    },
     /// Not answered; what it is about is answered soon in any case.
     Interrupt,
     Destroy,
@@ -312,7 +365,8 @@ mod tests {
 
     #[test]
     fn more_is_announced_than_is_there() {
-        let write = [&0u64.to_le_bytes()[..], &0u64.to_le_bytes(), &u32::MAX.to_le_bytes(), &[0; 20]].concat();
+        let write =
+            [&0u64.to_le_bytes()[..], &0u64.to_le_bytes(), &u32::MAX.to_le_bytes(), &[0; 20]].concat();
         assert_eq!(parsed(&message(16, &write)), Err(Errno::INVAL));
         assert_eq!(parsed(&message(42, &[0xff; 8])), Err(Errno::INVAL));
     }

@@ -11,16 +11,18 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, RenameFlags, SeekFrom, Statx, Timespec, Timestamps};
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, RawDir, RenameFlags, SeekFrom, Statx, Timespec, Timestamps,
+};
 use rustix::io::Errno;
 use thiserror::Error;
 
+use crate::LARGEST_TRANSFER;
 use crate::folder::{Folder, Found, look_at, set_mode};
 use crate::nodes::{Identity, Nodes};
 use crate::reply::{Attributes, ENTRY, Reply, failed, folder_entry_size};
 use crate::request::{Changes, Header, Name, Request, Time};
 use crate::view::View;
-use crate::LARGEST_TRANSFER;
 
 /// What came is no request at all: nothing that follows can be believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -161,15 +163,22 @@ impl Server {
                 }),
                 _ => Err(Errno::PERM),
             },
-            Request::MakeFolder { name, mode } => self
-                .make(node, name, |folder, name| rustix::fs::mkdirat(folder, name, permissions(mode))),
+            Request::MakeFolder { name, mode } => {
+                self.make(node, name, |folder, name| rustix::fs::mkdirat(folder, name, permissions(mode)))
+            }
             Request::Symlink { name, target } => {
                 self.make(node, name, |folder, name| rustix::fs::symlinkat(target, folder, name))
             }
             Request::Link { node: file, name } => {
                 let file = self.find(file)?;
                 self.make(node, name, |folder, name| {
-                    rustix::fs::linkat(rustix::fs::CWD, file.magic_path(), folder, name, AtFlags::SYMLINK_FOLLOW)
+                    rustix::fs::linkat(
+                        rustix::fs::CWD,
+                        file.magic_path(),
+                        folder,
+                        name,
+                        AtFlags::SYMLINK_FOLLOW,
+                    )
                 })
             }
             Request::Unlink { name } => self.remove(node, name, AtFlags::empty()),
@@ -199,10 +208,16 @@ impl Server {
         const MAX_PAGES: u32 = 1 << 22;
         const CACHE_SYMLINKS: u32 = 1 << 23;
         const NO_OPENDIR_SUPPORT: u32 = 1 << 24;
-        let mut wanted =
-            ASYNC_READ | ATOMIC_O_TRUNC | BIG_WRITES | AUTO_INVAL_DATA | PARALLEL_DIROPS | ABORT_ERROR | MAX_PAGES;
+        let mut wanted = ASYNC_READ
+            | ATOMIC_O_TRUNC
+            | BIG_WRITES
+            | AUTO_INVAL_DATA
+            | PARALLEL_DIROPS
+            | ABORT_ERROR
+            | MAX_PAGES;
         if self.is_kept() {
-            wanted |= DO_READDIRPLUS | READDIRPLUS_AUTO | NO_OPEN_SUPPORT | CACHE_SYMLINKS | NO_OPENDIR_SUPPORT;
+            wanted |=
+                DO_READDIRPLUS | READDIRPLUS_AUTO | NO_OPEN_SUPPORT | CACHE_SYMLINKS | NO_OPENDIR_SUPPORT;
         }
         if major != 7 {
             return Err(Errno::PROTO);
@@ -263,7 +278,13 @@ impl Server {
     }
 
     /// Says what was found under this name, which counts as a look-up.
-    fn tell_entry(&mut self, reply: &mut Reply, found: &Found, folder: u64, name: &OsStr) -> Result<(), Errno> {
+    fn tell_entry(
+        &mut self,
+        reply: &mut Reply,
+        found: &Found,
+        folder: u64,
+        name: &OsStr,
+    ) -> Result<(), Errno> {
         let node = self.nodes.look_up(found.identity(), folder, name)?;
         let attributes = self.attributes(found.about);
         reply.entry(node, &attributes, self.valid);
@@ -386,7 +407,7 @@ impl Server {
             }
             let own = [&b"."[..], b".."].contains(&name);
             let os_name = OsStr::from_bytes(name);
-            if !own && !(self.folder.lists(&path, os_name) && self.folder.lists_inode(&about, entry.ino())) {
+            if !own && !self.folder.lists(&path, os_name, &about, entry.ino()) {
                 continue;
             }
             if plus {
@@ -495,8 +516,10 @@ impl Server {
             }
         }
         if changes.accessed.is_some() || changes.modified.is_some() {
-            let times =
-                Timestamps { last_access: timespec(changes.accessed), last_modification: timespec(changes.modified) };
+            let times = Timestamps {
+                last_access: timespec(changes.accessed),
+                last_modification: timespec(changes.modified),
+            };
             match found.kind() {
                 FileType::Symlink => return Err(Errno::OPNOTSUPP),
                 _ => rustix::fs::utimensat(rustix::fs::CWD, found.magic_path(), &times, AtFlags::empty())?,

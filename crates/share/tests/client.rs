@@ -185,7 +185,11 @@ fn no_name_leads_out() {
         assert_eq!(made, Err(errno(rustix::io::Errno::INVAL)), "{name}");
     }
     assert_eq!(client.node(77, "x"), Err(errno(rustix::io::Errno::STALE)), "a node that was never told");
-    assert_eq!(client.read(ROOT, 77, 0, 1), Err(errno(rustix::io::Errno::BADF)), "a handle that was never given");
+    assert_eq!(
+        client.read(ROOT, 77, 0, 1),
+        Err(errno(rustix::io::Errno::BADF)),
+        "a handle that was never given"
+    );
 }
 
 #[test]

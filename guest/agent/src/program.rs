@@ -132,9 +132,8 @@ mod tests {
 
     fn process(arguments: &[&str], environment: &[(&str, &str)]) -> Process {
         Process {
-            arguments: arguments.iter().map(|&text| text.to_owned()).collect(),
             environment: environment.iter().map(|&(n, v)| (n.to_owned(), v.to_owned())).collect(),
-            terminal: None,
+            ..Process::new(arguments.iter().map(|&text| text.to_owned()).collect())
         }
     }
 

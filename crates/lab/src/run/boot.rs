@@ -23,8 +23,8 @@ use crate::process;
 use crate::project;
 use crate::qmp::Version;
 use crate::saved::{self, Key, State, Unfinished};
-use crate::share;
 use crate::session::{Listener, Lost, Session};
+use crate::share;
 use crate::verdict::Phase;
 
 /// The emulator's program.
@@ -70,9 +70,12 @@ pub(super) fn describe(
         kernel::State::Yes | kernel::State::Module => Board::Microvm,
     };
     let mut modules = board.modules(!wanted.disks.is_empty());
-    modules.extend(share::MODULES.map(|(name, _)| name).iter().filter(|name| {
-        kernel.modules().is_ok_and(|modules| modules.path_of(name).is_some())
-    }));
+    modules.extend(
+        share::MODULES
+            .map(|(name, _)| name)
+            .iter()
+            .filter(|name| kernel.modules().is_ok_and(|modules| modules.path_of(name).is_some())),
+    );
     let modules = kernel.modules()?.closure(modules)?;
     let busybox = busybox::get(lab)?;
     let mut machine = Machine {

@@ -124,7 +124,8 @@ mod tests {
         let (real, link) = (dir.path().join("real"), dir.path().join("link"));
         fs::create_dir(&real).unwrap();
         std::os::unix::fs::symlink(&real, &link).unwrap();
-        let passwd = format!("a:x:1:1::{}:/bin/sh\nb:x:2:2::/nowhere:/bin/sh\nroot:x:0:0::/:\n", link.display());
+        let passwd =
+            format!("a:x:1:1::{}:/bin/sh\nb:x:2:2::/nowhere:/bin/sh\nroot:x:0:0::/:\n", link.display());
         let found = homes(&passwd, None);
         assert!(found.contains(&real.canonicalize().unwrap()) && found.contains(&link));
         assert!(!found.contains(Path::new("/nowhere")) && !found.contains(Path::new("/")));

@@ -166,7 +166,13 @@ fn not_mountable(kernel: &Kernel, wanted: &Wanted) -> Error {
 /// # Errors
 ///
 /// [`Unshared`]: when a folder can't be opened, the kernel can't mount it, or the machine is lost.
-pub fn show(lab: &Lab, kernel: &Kernel, link: &Link, wanted: &Wanted, limit: Duration) -> Result<Place, Unshared> {
+pub fn show(
+    lab: &Lab,
+    kernel: &Kernel,
+    link: &Link,
+    wanted: &Wanted,
+    limit: Duration,
+) -> Result<Place, Unshared> {
     check(kernel, wanted)?;
     let machine = Machine { lab, kernel, link, wanted, limit };
     let mut place = Place::default();
@@ -183,7 +189,12 @@ pub fn show(lab: &Lab, kernel: &Kernel, link: &Link, wanted: &Wanted, limit: Dur
     if let Some(program) = wanted.program.as_ref().filter(|_| wanted.root == Root::Tiny) {
         let mut view = View::default();
         view.show_only(program.files.iter().cloned());
-        machine.mount(FIRST_CHANNEL, Path::new("/"), Options { writable: false, valid: HOST_VALID, view }, LOWER)?;
+        machine.mount(
+            FIRST_CHANNEL,
+            Path::new("/"),
+            Options { writable: false, valid: HOST_VALID, view },
+            LOWER,
+        )?;
         let paths = program.files.iter().map(|path| path.to_string_lossy().into_owned()).collect();
         machine.ask(FIRST_CHANNEL + 1, &Request::Show { from: LOWER.to_owned(), paths })?;
     }
@@ -257,7 +268,12 @@ impl Machine<'_> {
 
 /// Serves a folder on a channel until the machine ends, or sends what nobody can answer. Sends the request to mount
 /// it, and gives the replies to that.
-fn serve(link: &Link, channel: Channel, mut server: Server, request: &Request) -> Result<Receiver<Reply>, Lost> {
+fn serve(
+    link: &Link,
+    channel: Channel,
+    mut server: Server,
+    request: &Request,
+) -> Result<Receiver<Reply>, Lost> {
     let waiting = Arc::new(AtomicUsize::new(0));
     let (sender, incoming) = mpsc::channel();
     let outgoing = link.open(channel, {

@@ -106,7 +106,9 @@ fn interpreter(lab: &Lab, word: &str, path: &Path) -> Result<Interpreter> {
         let line = String::from_utf8_lossy(line.split(|byte| *byte == b'\n').next().unwrap_or_default());
         let interpreter = line.split_whitespace().next().unwrap_or_default();
         let name = interpreter.strip_prefix("/bin/");
-        return match name.is_some_and(|name| busybox::get(lab).is_ok_and(|b| b.applets().iter().any(|a| a == name))) {
+        return match name
+            .is_some_and(|name| busybox::get(lab).is_ok_and(|b| b.applets().iter().any(|a| a == name)))
+        {
             true => Ok(Interpreter::None),
             false => Err(Error::usage(format!(
                 "{word} is a script for {interpreter}, which the machine's own file system lacks"

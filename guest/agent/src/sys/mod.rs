@@ -17,7 +17,8 @@ pub(crate) use machine::{
     show_all_on_console, unload_module, uptime_micros,
 };
 pub(crate) use process::{
-    Ending, change_root, child_events, enter_folder, exec, fork, reap, redirect, reset_signals, send_signal, start_session,
+    Ending, change_root, child_events, enter_folder, exec, fork, reap, redirect, reset_signals, send_signal,
+    start_session,
 };
 pub(crate) use terminal::{Terminal, open_terminal, resize_terminal, take_terminal};
 
