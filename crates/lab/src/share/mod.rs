@@ -21,7 +21,7 @@ use program::Program;
 use crate::Lab;
 use crate::cancel::POLL;
 use crate::error::{Context, Error};
-use crate::kernel::{Kernel, State};
+use crate::kernel::{Config, Kernel, State};
 use crate::link::{Incoming, Link};
 use crate::session::Lost;
 
@@ -130,12 +130,23 @@ impl From<Error> for Unshared {
     }
 }
 
-/// Refuses what a kernel was not built to do.
+/// Refuses what is not there to be shown, and what a kernel was not built to do.
 ///
 /// # Errors
 ///
-/// When it has not been, with the name of its option.
+/// Either, with the name of the kernel's option.
 pub fn check(kernel: &Kernel, wanted: &Wanted) -> Result<(), Error> {
+    if let Some(Source { folder, .. }) = &wanted.source {
+        let shared = || Error::usage(format!("the folder {} can't be shown at {SOURCE}", folder.display()));
+        let about = std::fs::metadata(folder).map_err(|cause| shared().with_source(cause))?;
+        if !about.is_dir() {
+            return Err(shared().with_source("it is not a folder"));
+        }
+    }
+    check_config(kernel.name(), kernel.config(), wanted)
+}
+
+fn check_config(kernel: &str, config: &Config, wanted: &Wanted) -> Result<(), Error> {
     let [fuse, overlay] = MODULES;
     let needs = match wanted.root {
         Root::Host => &[fuse, overlay][..],
@@ -143,7 +154,7 @@ pub fn check(kernel: &Kernel, wanted: &Wanted) -> Result<(), Error> {
         Root::Tiny => &[],
     };
     for (_, option) in needs {
-        if kernel.config().state(option) == State::No {
+        if config.state(option) == State::No {
             return Err(not_mountable(kernel, wanted)
                 .with_source(format!("it is done by FUSE over the agent's port, and {option} is not set")));
         }
@@ -151,13 +162,13 @@ pub fn check(kernel: &Kernel, wanted: &Wanted) -> Result<(), Error> {
     Ok(())
 }
 
-fn not_mountable(kernel: &Kernel, wanted: &Wanted) -> Error {
+fn not_mountable(kernel: &str, wanted: &Wanted) -> Error {
     let what = match (wanted.root, &wanted.source) {
         (Root::Host, _) => "this host's file system",
         (Root::Tiny, Some(_)) => SOURCE,
         (Root::Tiny, None) => "a program of this host",
     };
-    Error::usage(format!("the kernel {} can't mount {what}", kernel.name()))
+    Error::usage(format!("the kernel {kernel} can't mount {what}"))
         .with_remedy("choose another kernel with --kernel; Debian's can")
 }
 
@@ -249,7 +260,7 @@ impl Machine<'_> {
                 Ok(Reply::Failed { action, errno }) => {
                     let [(_, fuse), (_, overlay)] = MODULES;
                     let cause = std::io::Error::from(Errno::from_raw_os_error(errno));
-                    return Err(Unshared::Refused(not_mountable(self.kernel, self.wanted).with_source(format!(
+                    return Err(Unshared::Refused(not_mountable(self.kernel.name(), self.wanted).with_source(format!(
                         "it was tried by FUSE over the agent's port ({fuse}, and {overlay} for a root): {action}: {cause}"
                     ))));
                 }
@@ -308,4 +319,67 @@ fn serve(
         let _ = outgoing.send(&Request::ShareEnd);
     });
     Ok(replies)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+
+    use wire::{Addressed, Decoder};
+
+    use super::*;
+
+    fn wanted(root: Root) -> Wanted {
+        Wanted { root, source: Some(Source { folder: "/".into(), writable: false }), program: None }
+    }
+
+    fn refusal(config: &str, root: Root) -> String {
+        let error = check_config("mine", &Config::parse(config), &wanted(root)).unwrap_err();
+        let cause = std::error::Error::source(&error).expect("a cause").to_string();
+        format!("{error}\n{cause}\n{}", error.remedy().unwrap_or_default())
+    }
+
+    #[test]
+    fn what_a_kernel_was_not_built_for_is_named() {
+        insta::assert_snapshot!(refusal("", Root::Tiny), @r"
+        the kernel mine can't mount /src
+        it is done by FUSE over the agent's port, and CONFIG_FUSE_FS is not set
+        choose another kernel with --kernel; Debian's can
+        ");
+        insta::assert_snapshot!(refusal("CONFIG_FUSE_FS=m\n", Root::Host), @r"
+        the kernel mine can't mount this host's file system
+        it is done by FUSE over the agent's port, and CONFIG_OVERLAY_FS is not set
+        choose another kernel with --kernel; Debian's can
+        ");
+        let both = Config::parse("CONFIG_FUSE_FS=y\nCONFIG_OVERLAY_FS=m\n");
+        assert!(check_config("mine", &both, &wanted(Root::Host)).is_ok());
+        assert!(check_config("mine", &Config::parse(""), &Wanted::default()).is_ok());
+    }
+
+    /// A machine that asks what is no request is served no longer, and is told so.
+    #[test]
+    fn garbage_ends_a_share() {
+        let (ours, mut agent) = UnixStream::pair().unwrap();
+        let link = Link::new(ours).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let server = Server::new(folder.path(), Options::default()).unwrap();
+        let request = Request::Share { path: SOURCE.to_owned(), writable: false };
+        let replies = serve(&link, 9, server, &request).unwrap();
+        for reply in [Reply::Done, Reply::ShareRequest { message: vec![0; 7] }] {
+            agent.write_all(&wire::encode(&Addressed::new(9, reply)).unwrap()).unwrap();
+        }
+        assert!(matches!(replies.recv(), Ok(Reply::Done)));
+        let mut decoder = Decoder::<Addressed<Request>>::default();
+        let mut heard = Vec::new();
+        while heard.len() < 2 {
+            let mut bytes = [0; 4096];
+            let length = agent.read(&mut bytes).unwrap();
+            decoder.push(&bytes[..length]);
+            while let Some(said) = decoder.next().unwrap() {
+                heard.push(said.message);
+            }
+        }
+        assert_eq!(heard, [request, Request::ShareEnd]);
+    }
 }
