@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: GPL-2.0-only
-use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::mem;
@@ -13,8 +12,7 @@ use crate::guard::Machine;
 use crate::job::{self, Job};
 use crate::kmsg::{self, Log};
 use crate::port::Port;
-use crate::share::{self, Share};
-use crate::{helper, program, sys};
+use crate::{carrier, helper, program, share, sys};
 
 /// How long the last message may take to be sent.
 const LONGEST_GOODBYE: Duration = Duration::from_secs(5);
@@ -52,10 +50,6 @@ const TASKS: usize = 3;
 /// How many places each task has: its input and its two outputs.
 const PLACES: usize = 3;
 
-/// How many requests are held back for one that is carried out, while there are shares: the replies for those
-/// come between them.
-const MOST_HELD: usize = 64;
-
 /// A request that a process carries out.
 struct Task {
     job: Job,
@@ -71,9 +65,6 @@ pub(crate) struct Session<'m> {
     log: Log,
     children: File,
     tasks: Vec<Task>,
-    shares: Vec<Share>,
-    /// Requests that came while one was carried out that they are meant to come after.
-    held: VecDeque<Addressed<Request>>,
     /// Whether the host has said hello.
     open: bool,
     /// Whether `lo` was brought up. It takes longer than the rest of the agent's booting, so it is done
@@ -101,8 +92,6 @@ impl<'m> Session<'m> {
             log,
             children,
             tasks: Vec::new(),
-            shares: Vec::new(),
-            held: VecDeque::new(),
             open: false,
             loopback: false,
             more_requests: false,
@@ -144,7 +133,6 @@ impl<'m> Session<'m> {
             self.receive()?;
         }
         self.serve_tasks()?;
-        self.serve_shares()?;
         if self.is_ready(CHILDREN) {
             self.collect_children()?;
         }
@@ -174,19 +162,6 @@ impl<'m> Session<'m> {
         Ok(())
     }
 
-    /// Hands on what the kernel asks of each share.
-    fn serve_shares(&mut self) -> Result<(), End> {
-        // Those that were begun since the waiting have no place.
-        let places = self.watched.get(TASKS + PLACES * self.tasks.len()..).unwrap_or_default();
-        let ready: Vec<bool> = places.iter().map(|place| place.revents != 0).collect();
-        for index in (0..ready.len().min(self.shares.len())).rev() {
-            if ready[index] && !self.shares[index].ask(&mut self.port)? {
-                self.shares.remove(index);
-            }
-        }
-        Ok(())
-    }
-
     fn bring_loopback_up(&mut self) {
         if !self.loopback {
             self.loopback = true;
@@ -200,13 +175,7 @@ impl<'m> Session<'m> {
 
     /// Whether a request may be looked at now. Before hello nothing is sent, so that has to come through.
     fn takes_requests(&self) -> bool {
-        !(self.open && self.port.is_full())
-            && (self.lets_requests_through() || !self.shares.is_empty() && self.held.len() < MOST_HELD)
-    }
-
-    /// Whether nothing is carried out that the next request is meant to come after.
-    fn lets_requests_through(&self) -> bool {
-        self.tasks.iter().all(|task| task.job.lets_requests_through())
+        !(self.open && self.port.is_full()) && self.tasks.iter().all(|task| task.job.lets_requests_through())
     }
 
     fn wait(&mut self) -> Result<(), End> {
@@ -228,9 +197,6 @@ impl<'m> Session<'m> {
             watch(job.wanted_input(), libc::POLLOUT);
             watch(unless(full, job.wanted_output(0)), libc::POLLIN);
             watch(unless(full, job.wanted_output(1)), libc::POLLIN);
-        }
-        for share in &self.shares {
-            watch(unless(full, share.wanted()), libc::POLLIN);
         }
         let longest = if self.more_requests && self.takes_requests() {
             Some(Duration::ZERO)
@@ -275,20 +241,10 @@ impl<'m> Session<'m> {
                 let job = self.tasks.remove(index).job;
                 let channel = job.channel();
                 let reply = job.conclude(ending, &mut self.port)?;
-                self.note_share(channel, &reply);
                 self.finish(channel, reply)?;
             }
         }
         Ok(())
-    }
-
-    /// Notes that the share on this channel was mounted, or was not, where one is being.
-    fn note_share(&mut self, channel: Channel, reply: &Reply) {
-        let Some(index) = self.shares.iter().position(|share| share.channel() == channel) else { return };
-        match reply {
-            Reply::Done => self.shares[index].was_mounted(),
-            _ => drop(self.shares.remove(index)),
-        }
     }
 
     /// Sends the reply that ends a request, and before it what the kernel said meanwhile.
@@ -298,23 +254,13 @@ impl<'m> Session<'m> {
     }
 
     fn take_requests(&mut self) -> Result<(), End> {
-        loop {
-            if self.lets_requests_through()
-                && let Some(request) = self.held.pop_front()
-            {
-                self.handle(request)?;
-                continue;
-            }
-            if !(self.more_requests && self.takes_requests()) {
-                return Ok(());
-            }
+        while self.more_requests && self.takes_requests() {
             match self.port.request()? {
+                Some(request) => self.handle(request)?,
                 None => self.more_requests = false,
-                // What is carried out may itself wait for this.
-                Some(reply @ Addressed { message: Request::ShareReply { .. }, .. }) => self.handle(reply)?,
-                Some(request) => self.held.push_back(request),
             }
         }
+        Ok(())
     }
 
     fn handle(&mut self, Addressed { channel, message }: Addressed<Request>) -> Result<(), End> {
@@ -343,21 +289,12 @@ impl<'m> Session<'m> {
                 self.bring_loopback_up();
                 self.begin(channel, action, |_| program::run(process))
             }
-            Request::Share { path, writable } => {
-                let mut begun = None;
-                self.begin(channel, format!("share {path}"), |_| {
-                    let (share, job) = Share::start(channel, path, writable)?;
-                    begun = Some(share);
-                    Ok(job)
-                })?;
-                self.shares.extend(begun);
-                Ok(())
+            // The carrier has all that follow, and the replies.
+            Request::Share { .. } if !self.port.is_carried() => {
+                carrier::start(&mut self.port, Addressed::new(channel, message))
+                    .map_err(|error| End::Refused(format!("start what carries shares: {error}")))
             }
-            Request::ShareReply { message } => self.tell_share(channel, &message),
-            Request::ShareEnd => {
-                self.shares.retain(|share| share.channel() != channel);
-                Ok(())
-            }
+            Request::Share { .. } | Request::ShareReply { .. } | Request::ShareEnd => Ok(()),
             Request::Root { lower, path } => {
                 self.begin(channel, format!("make the root {path}"), |_| share::make_root(lower, path))
             }
@@ -380,18 +317,6 @@ impl<'m> Session<'m> {
             Request::Resize(size) => self.tell_job(channel, |job| job.resize(size)),
             Request::Signal { number } => self.tell_job(channel, |job| job.signal(number)),
         }
-    }
-
-    /// Hands the host's reply to the kernel. One that the kernel does not take ends the share.
-    fn tell_share(&mut self, channel: Channel, message: &[u8]) -> Result<(), End> {
-        let Some(index) = self.shares.iter().position(|share| share.channel() == channel) else {
-            return Ok(());
-        };
-        if let Err(error) = self.shares[index].reply(message) {
-            kmsg::say(kmsg::WARNING, format_args!("answer for a share: {error}"));
-            self.shares.remove(index);
-        }
-        Ok(())
     }
 
     /// Does what isn't answered to what is running. Nothing running is the ordinary case of a program that

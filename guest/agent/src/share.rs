@@ -21,8 +21,8 @@ const OWN: [&str; 5] = ["proc", "sys", "dev", "run", "tmp"];
 
 /// A folder of the host that the kernel asks us for, and that we ask the host for.
 ///
-/// **The agent itself never looks at what a share shows**, nor waits for who does: it would wait for its own answer.
-/// Helpers do, and their requests let others through.
+/// **The carrier, which serves it, never looks at what a share shows**, nor waits for who does: it would wait for its
+/// own answer. Helpers do.
 pub(crate) struct Share {
     channel: Channel,
     device: File,
