@@ -178,9 +178,11 @@ fn credentials(context: &Context) {
 
 fn of_another_folder(context: &Context) {
     let ended = run(context, &["--src=/no/such/folder"], &["true"]).run();
-    insta::assert_snapshot!(ended.told(), @"");
-    let ended = run(context, &["--src"], &["true"]).run();
-    insta::assert_snapshot!(ended.told(), @"");
+    insta::assert_snapshot!(ended.told(), @r"
+    status 2
+    error: the folder /no/such/folder can't be shown at /src
+      cause: No such file or directory (os error 2)
+    ");
 }
 
 /// A shell in a project begins at its source.
@@ -266,10 +268,31 @@ fn what_is_no_program(context: &Context) {
         assert_eq!(ended.status, 2, "{ended}");
         ended.told()
     };
-    insta::assert_snapshot!(told("./missing"), @"");
-    insta::assert_snapshot!(told("./script"), @"");
-    insta::assert_snapshot!(told("./plain"), @"");
-    insta::assert_snapshot!(told("./text"), @"");
-    insta::assert_snapshot!(told("./other"), @"");
-    insta::assert_snapshot!(told(".//"), @"");
+    insta::assert_snapshot!(told("./missing"), @r"
+    status 2
+    error: ./missing can't be run
+      cause: No such file or directory (os error 2)
+    ");
+    insta::assert_snapshot!(told("./script"), @r"
+    status 2
+    error: ./script is a script for /usr/bin/perl, which the machine's own file system lacks
+      help: run it with --root host
+    ");
+    insta::assert_snapshot!(told("./plain"), @r"
+    status 2
+    error: ./plain is not executable
+      help: chmod +x ./plain
+    ");
+    insta::assert_snapshot!(told("./text"), @r"
+    status 2
+    error: ./text is neither an ELF program nor a script
+    ");
+    insta::assert_snapshot!(told("./other"), @r"
+    status 2
+    error: ./other can't be run: it is no program for x86-64
+    ");
+    insta::assert_snapshot!(told(".//"), @r"
+    status 2
+    error: .// is not a file
+    ");
 }
