@@ -45,6 +45,8 @@ mod run;
 mod safety;
 /// Runs that start from a machine that has booted already.
 mod saved;
+/// What a machine is shown of its host.
+mod share;
 /// A shell in a machine, on a real terminal.
 mod shell;
 /// This repository's own module: the real thing.
@@ -73,6 +75,7 @@ fn main() {
         safety::tests(),
         saved::tests(),
         gdb::tests(),
+        share::tests(),
         shell::tests(),
         vexfs::tests(),
         watch::tests(),

@@ -57,6 +57,8 @@ pub mod run;
 pub mod saved;
 /// A running machine, and the agent in it.
 pub mod session;
+/// What a machine is shown of this host.
+pub mod share;
 /// The Rust compiler and its library's source.
 pub mod toolchain;
 /// What a run ends in.

@@ -193,9 +193,36 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     pub(crate) cold: bool,
 
+    /// The file system that programs in the machine see
+    #[arg(long, value_name = "ROOT", default_value = "tiny")]
+    pub(crate) root: Root,
+
     /// Load the module all the same if a check would refuse it: the kernel is the judge
     #[arg(long)]
     pub(crate) no_check: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Root {
+    /// The machine's own: a busybox
+    Tiny,
+    /// This machine's, without credentials: every tool installed here; what is changed stays in memory
+    Host,
+}
+
+/// Whether and how the source is shown in the machine.
+#[derive(Debug, Args)]
+pub(crate) struct SourceArgs {
+    /// Show the project's folder, or DIR, in the machine at /src, where programs start then; a shell has the
+    /// project's in any case
+    ///
+    /// What is edited here is seen there at once. The machine can't change it.
+    #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true)]
+    pub(crate) src: Option<Option<PathBuf>>,
+
+    /// Let the machine change what is at /src, as the user who runs vexlab could
+    #[arg(long)]
+    pub(crate) rw: bool,
 }
 
 #[derive(Debug, Args)]
@@ -263,6 +290,9 @@ pub(crate) struct CommandArgs {
     #[arg(long)]
     pub(crate) no_module: bool,
 
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+
     /// The command and its arguments
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub(crate) command: Vec<String>,
@@ -283,6 +313,9 @@ pub(crate) struct ShellArgs {
     /// Load no module; no project is needed then
     #[arg(long)]
     pub(crate) no_module: bool,
+
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
 }
 
 #[derive(Debug, Args)]

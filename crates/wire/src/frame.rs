@@ -50,6 +50,18 @@ pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, FrameError> {
     Ok(frame)
 }
 
+/// How many bytes at the beginning are whole frames, for who passes them on without a look at what they say.
+pub fn whole(bytes: &[u8]) -> usize {
+    let mut end = 0;
+    while let Some((header, rest)) = bytes[end..].split_first_chunk::<HEADER>()
+        && let length = u32::from_le_bytes(*header) as usize
+        && rest.len() >= length
+    {
+        end += HEADER + length;
+    }
+    end
+}
+
 /// Puts messages together from bytes that come in pieces.
 ///
 /// After an error the stream has no meaning any more: the decoder keeps returning that error.
@@ -134,6 +146,15 @@ mod tests {
     fn a_message_that_is_too_long_is_not_encoded() {
         let request = Request::Stdin { data: vec![0; MAX_MESSAGE + 1] };
         assert!(matches!(encode(&request), Err(FrameError::TooLong { .. })));
+    }
+
+    #[test]
+    fn whole_frames_are_told_from_one_that_is_not() {
+        let frame = encode(&Request::PowerOff).unwrap();
+        let two = [&frame[..], &frame].concat();
+        for cut in 0..=two.len() {
+            assert_eq!(whole(&two[..cut]), cut / frame.len() * frame.len());
+        }
     }
 
     #[test]

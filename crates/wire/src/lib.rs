@@ -19,8 +19,8 @@ mod message;
 
 pub use frame::{Decoder, FrameError, encode};
 pub use message::{
-    Addressed, Challenge, Channel, Exit, MAIN, Marker, MarkerError, Process, Reply, Request, SEED, Stream,
-    WINDOW, WindowSize,
+    Addressed, Challenge, Channel, Exit, MAIN, Marker, MarkerError, Process, Reply, Request, SEED,
+    SHARE_MESSAGE, Stream, WINDOW, WindowSize,
 };
 
 /// The version of this protocol. Both sides send theirs in the first message, and neither goes on when

@@ -31,6 +31,10 @@ pub const MAIN: Channel = 0;
 /// taken: who is slow holds back nobody else.
 pub const WINDOW: usize = 1 << 20;
 
+/// The longest message of a share in bytes, either way: [`CHUNK`](crate::frame::CHUNK) of a file's content, and what
+/// is said about it.
+pub const SHARE_MESSAGE: usize = crate::frame::CHUNK + 4096;
+
 /// A message with the conversation that it belongs to: what travels in a frame.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Addressed<M> {
@@ -97,10 +101,22 @@ pub struct Process {
     pub environment: Vec<(String, String)>,
     /// With a size, the program runs on a terminal of its own, and all output is [`Stream::Stdout`].
     pub terminal: Option<WindowSize>,
+    /// The folder that is its `/`, made by [`Request::Root`]; the machine's own without one.
+    pub root: Option<String>,
+    /// The folder below its `/` that it starts in.
+    pub directory: String,
+}
+
+impl Process {
+    /// A program on the machine's own file system, which starts in `/`, on pipes.
+    pub fn new(arguments: Vec<String>) -> Self {
+        Self { arguments, environment: Vec::new(), terminal: None, root: None, directory: "/".into() }
+    }
 }
 
 /// What the host asks for. Every request is answered by exactly one [`Reply`] that ends it, except those
-/// that go to a running process (`Stdin`, `StdinEnd`, `OutputTaken`, `Resize`, `Signal`), which are not answered.
+/// that go to a running process (`Stdin`, `StdinEnd`, `OutputTaken`, `Resize`, `Signal`) or to a share (`ShareReply`,
+/// `ShareEnd`), which are not answered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
     /// Opens the session. Answered by [`Reply::Hello`]. A machine that is saved while nothing is being carried
@@ -127,6 +143,7 @@ pub enum Request {
         /// Whether `data` goes behind what the file holds, or replaces it.
         append: bool,
         /// At most [`CHUNK`](crate::frame::CHUNK) bytes.
+        #[serde(with = "serde_bytes")]
         data: Vec<u8>,
     },
     /// Reads a file to its end as [`Reply::Output`] on standard output. Ended by [`Reply::Done`],
@@ -158,10 +175,45 @@ pub enum Request {
     },
     /// Runs a program. Ended by [`Reply::Exited`] or [`Reply::Failed`].
     Run(Process),
+    /// Mounts a folder that the host serves on this channel, as long as it likes. Answered by [`Reply::Done`] or
+    /// [`Reply::Failed`]; before and after that, each [`Reply::ShareRequest`] is answered by a `ShareReply`.
+    Share {
+        /// The folder of the machine to mount it on, which is made.
+        path: String,
+        /// Whether the machine may change it.
+        writable: bool,
+    },
+    /// A message for the machine's kernel, as `fuse(4)` has it.
+    ShareReply {
+        /// At most [`SHARE_MESSAGE`] bytes.
+        #[serde(with = "serde_bytes")]
+        message: Vec<u8>,
+    },
+    /// The host serves this channel's share no longer: it is gone for whoever uses it.
+    ShareEnd,
+    /// Makes a root file system for programs: what a folder shows, with what is changed kept in memory, and the
+    /// machine's own `/proc`, `/sys`, `/dev`, `/run` and `/tmp` in it. Answered by [`Reply::Done`] or
+    /// [`Reply::Failed`].
+    Root {
+        /// An absolute path in the machine, of what is shown.
+        lower: String,
+        /// An absolute path in the machine, of the folder that becomes the root, which is made.
+        path: String,
+    },
+    /// Makes each of these absolute paths, unless it is there, a symbolic link to what has the same path below a
+    /// folder; the first folder on the way that is not there, if there is one. Answered by [`Reply::Done`] or
+    /// [`Reply::Failed`].
+    Show {
+        /// The folder.
+        from: String,
+        /// The paths.
+        paths: Vec<String>,
+    },
     /// Bytes for the running program's standard input; no more than [`WINDOW`] that were not
     /// [taken](Reply::InputTaken).
     Stdin {
         /// At most [`CHUNK`](crate::frame::CHUNK) bytes.
+        #[serde(with = "serde_bytes")]
         data: Vec<u8>,
     },
     /// No more standard input follows.
@@ -236,7 +288,14 @@ pub enum Reply {
         /// Where it was written.
         stream: Stream,
         /// At most [`CHUNK`](crate::frame::CHUNK) bytes.
+        #[serde(with = "serde_bytes")]
         data: Vec<u8>,
+    },
+    /// A message of the machine's kernel for the host that serves this channel's share, as `fuse(4)` has it.
+    ShareRequest {
+        /// At most [`SHARE_MESSAGE`] bytes.
+        #[serde(with = "serde_bytes")]
+        message: Vec<u8>,
     },
     /// The program ended; all its output has been sent.
     Exited(Exit),
@@ -265,9 +324,12 @@ pub enum Reply {
 }
 
 impl Reply {
-    /// Whether this reply ends the request that it answers. `Output`, `InputTaken` and `Log` do not.
+    /// Whether this reply ends the request that it answers. `Output`, `InputTaken`, `Log` and `ShareRequest` do not.
     pub fn ends_request(&self) -> bool {
-        !matches!(self, Self::Output { .. } | Self::InputTaken { .. } | Self::Log { .. })
+        !matches!(
+            self,
+            Self::Output { .. } | Self::InputTaken { .. } | Self::Log { .. } | Self::ShareRequest { .. }
+        )
     }
 }
 

@@ -65,10 +65,10 @@ pub(crate) fn mount_file_systems() -> Result<(), BootError> {
 }
 
 fn mount_at(mount: &Mount, target: &str) -> io::Result<()> {
-    match sys::mount(mount.kind, mount.target, mount.kind, mount.options) {
+    match sys::mount(mount.kind, mount.target, mount.kind, 0, mount.options) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             fs::create_dir_all(target)?;
-            sys::mount(mount.kind, mount.target, mount.kind, mount.options)
+            sys::mount(mount.kind, mount.target, mount.kind, 0, mount.options)
         }
         mounted => mounted,
     }

@@ -130,9 +130,9 @@ impl Facts for Surroundings {
         const PATH: &str = "/proc/cmdline";
         match fs::read_to_string(PATH) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                sys::mount(c"proc", c"/proc", c"proc", c"").or_else(|_| {
+                sys::mount(c"proc", c"/proc", c"proc", 0, c"").or_else(|_| {
                     fs::create_dir("/proc")?;
-                    sys::mount(c"proc", c"/proc", c"proc", c"")
+                    sys::mount(c"proc", c"/proc", c"proc", 0, c"")
                 })?;
                 fs::read_to_string(PATH)
             }

@@ -36,10 +36,15 @@ pub(crate) enum Step {
     Load,
     Unload,
     Run,
+    Mount,
+    Overlay,
+    Link,
+    ChangeRoot,
+    EnterFolder,
 }
 
 impl Step {
-    const ALL: [(Self, &str); 8] = [
+    const ALL: [(Self, &str); 13] = [
         (Self::MakeFolder, "make the folder of"),
         (Self::Open, "open"),
         (Self::SetMode, "set the mode of"),
@@ -48,6 +53,11 @@ impl Step {
         (Self::Load, "load"),
         (Self::Unload, "unload"),
         (Self::Run, "run"),
+        (Self::Mount, "mount"),
+        (Self::Overlay, "overlay"),
+        (Self::Link, "link to"),
+        (Self::ChangeRoot, "enter the root of"),
+        (Self::EnterFolder, "enter the folder of"),
     ];
 
     fn words(self) -> &'static str {

@@ -8,6 +8,8 @@
 /// What happens once, before the host is listened to. Nearly all of it runs for the first time, which is
 /// what costs time under emulation: what is left out here is saved in each run.
 mod boot;
+/// Who carries between host and agent while there are shares.
+mod carrier;
 /// Where the agent may work: only as the first process of a machine that carries our marker.
 mod guard;
 /// Requests that are one system call or a few, made by a process that may die of them.
@@ -22,6 +24,8 @@ mod port;
 mod program;
 /// The loop, and what each request does.
 mod session;
+/// Folders of the host: carried between the kernel and the port, and mounted.
+mod share;
 /// System calls: the one place with unsafe code.
 mod sys;
 

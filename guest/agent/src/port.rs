@@ -2,8 +2,11 @@
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::fd::{AsRawFd, RawFd};
+use std::mem;
+use std::net::Shutdown;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -35,6 +38,8 @@ pub(crate) struct Port {
     decoder: Decoder<Addressed<Request>>,
     outgoing: VecDeque<u8>,
     connected: bool,
+    /// Whether the other end is a [carrier](crate::carrier) instead of the host.
+    carried: bool,
 }
 
 impl Port {
@@ -60,7 +65,36 @@ impl Port {
         let device = OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(&path);
         let device =
             device.map_err(|cause| BootError { action: format!("open {}", path.display()), cause })?;
-        Ok(Self { device, decoder: Decoder::default(), outgoing: VecDeque::new(), connected: false })
+        Ok(Self {
+            device,
+            decoder: Decoder::default(),
+            outgoing: VecDeque::new(),
+            connected: false,
+            carried: false,
+        })
+    }
+
+    /// Gives the port away, with what was received and not yet looked at and what was not yet sent, and goes on
+    /// with a stream to whoever has it.
+    pub(crate) fn hand_over(&mut self, stream: UnixStream) -> Self {
+        let next = Self {
+            device: File::from(OwnedFd::from(stream)),
+            decoder: Decoder::default(),
+            outgoing: VecDeque::new(),
+            connected: true,
+            carried: true,
+        };
+        mem::replace(self, next)
+    }
+
+    /// Whether the port was given away.
+    pub(crate) fn is_carried(&self) -> bool {
+        self.carried
+    }
+
+    /// Appends whole frames to what is to be sent.
+    pub(crate) fn queue_frames(&mut self, frames: &[u8]) {
+        self.outgoing.extend(frames);
     }
 
     /// Whether the host has been at the other end. Until then the port is always ready, with nothing.
@@ -138,11 +172,27 @@ impl Port {
             self.send()?;
             let left = end.saturating_duration_since(Instant::now());
             if !self.has_outgoing() || left.is_zero() {
-                return Ok(());
+                return if self.carried { self.wait_for_carrier(left) } else { Ok(()) };
             }
             let mut watched = [libc::pollfd { fd: self.as_raw_fd(), events: libc::POLLOUT, revents: 0 }];
             sys::wait_until_ready(&mut watched, Some(left))?;
             if watched[0].revents & libc::POLLHUP != 0 {
+                return Ok(());
+            }
+        }
+    }
+}
+
+impl Port {
+    /// Says that nothing follows, and waits until the carrier has sent everything, which ends it.
+    fn wait_for_carrier(&mut self, longest: Duration) -> io::Result<()> {
+        UnixStream::from(OwnedFd::from(self.device.try_clone()?)).shutdown(Shutdown::Write)?;
+        let end = Instant::now() + longest;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            let mut watched = [libc::pollfd { fd: self.as_raw_fd(), events: libc::POLLIN, revents: 0 }];
+            sys::wait_until_ready(&mut watched, Some(left))?;
+            if left.is_zero() || matches!(self.device.read(&mut [0; 4096]), Ok(0)) {
                 return Ok(());
             }
         }

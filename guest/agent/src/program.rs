@@ -18,6 +18,9 @@ struct Plan {
     candidates: Vec<CString>,
     arguments: Vec<CString>,
     environment: Vec<CString>,
+    /// Its `/`, where that is not the agent's.
+    root: Option<CString>,
+    directory: CString,
 }
 
 impl Plan {
@@ -43,7 +46,17 @@ impl Plan {
             candidates,
             arguments: arguments.collect::<Result<_, _>>()?,
             environment: environment.collect::<Result<_, _>>()?,
+            root: process.root.map(CString::new).transpose()?,
+            directory: CString::new(process.directory)?,
         })
+    }
+
+    /// Goes where the program is to start.
+    fn enter(&self) -> Result<(), Failure> {
+        if let Some(root) = &self.root {
+            sys::change_root(root).map_err(Step::ChangeRoot.failed())?;
+        }
+        sys::enter_folder(&self.directory).map_err(Step::EnterFolder.failed())
     }
 
     /// Becomes the program by `call`. Returns why it could not: the first reason that isn't "not here".
@@ -62,9 +75,12 @@ impl Plan {
     fn start(&self, name: String, streams: Streams, ends: [BorrowedFd<'_>; 3]) -> io::Result<Job> {
         let call = sys::Call::new(&self.arguments, &self.environment);
         let on_terminal = streams.terminal.is_some();
-        Job::spawn(name, streams, &|| match prepare(ends, on_terminal) {
-            Ok(()) => self.exec(&call),
-            Err(error) => Step::Run.failed()(error),
+        Job::spawn(name, streams, &|| {
+            let prepared = prepare(ends, on_terminal).map_err(Step::Run.failed());
+            match prepared.and_then(|()| self.enter()) {
+                Ok(()) => self.exec(&call),
+                Err(failure) => failure,
+            }
         })
     }
 }
@@ -119,9 +135,8 @@ mod tests {
 
     fn process(arguments: &[&str], environment: &[(&str, &str)]) -> Process {
         Process {
-            arguments: arguments.iter().map(|&text| text.to_owned()).collect(),
             environment: environment.iter().map(|&(n, v)| (n.to_owned(), v.to_owned())).collect(),
-            terminal: None,
+            ..Process::new(arguments.iter().map(|&text| text.to_owned()).collect())
         }
     }
 

@@ -12,7 +12,7 @@ use crate::guard::Machine;
 use crate::job::{self, Job};
 use crate::kmsg::{self, Log};
 use crate::port::Port;
-use crate::{helper, program, sys};
+use crate::{carrier, helper, program, share, sys};
 
 /// How long the last message may take to be sent.
 const LONGEST_GOODBYE: Duration = Duration::from_secs(5);
@@ -288,6 +288,18 @@ impl<'m> Session<'m> {
                 let action = format!("run {name}");
                 self.bring_loopback_up();
                 self.begin(channel, action, |_| program::run(process))
+            }
+            // The carrier has all that follow, and the replies.
+            Request::Share { .. } if !self.port.is_carried() => {
+                carrier::start(&mut self.port, Addressed::new(channel, message))
+                    .map_err(|error| End::Refused(format!("start what carries shares: {error}")))
+            }
+            Request::Share { .. } | Request::ShareReply { .. } | Request::ShareEnd => Ok(()),
+            Request::Root { lower, path } => {
+                self.begin(channel, format!("make the root {path}"), |_| share::make_root(lower, path))
+            }
+            Request::Show { from, paths } => {
+                self.begin(channel, format!("show {from}"), |_| share::show(from, paths))
             }
             Request::PowerOff => self.say_goodbye(),
             Request::Stdin { data } => self.tell_job(channel, |job| {

@@ -146,7 +146,7 @@ fn load(session: &mut Session, module: &[u8]) -> Result<End, Lost> {
 /// Runs a script in the machine. Gives what it printed.
 fn shell(session: &mut Session, script: &str) -> Result<String, Lost> {
     let arguments = ["/bin/sh", "-ec", script].map(str::to_owned).to_vec();
-    session.send(&Request::Run(Process { arguments, environment: Vec::new(), terminal: None }))?;
+    session.send(&Request::Run(Process::new(arguments)))?;
     session.send(&Request::StdinEnd)?;
     let mut output = Collect::default();
     match session.wait(Some(LIMIT), &mut output)? {

@@ -102,8 +102,7 @@ fn look(conversation: &mut Conversation<'_>, path: &str) -> Result<i32> {
 }
 
 fn program(arguments: &[&str]) -> Process {
-    let arguments = arguments.iter().map(|&word| word.to_owned()).collect();
-    Process { arguments, environment: Vec::new(), terminal: None }
+    Process::new(arguments.iter().map(|&word| word.to_owned()).collect())
 }
 
 /// Copies into a machine.

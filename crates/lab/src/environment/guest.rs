@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use wire::{Addressed, Channel, MAIN, Reply, Request};
 
 use crate::link::{Incoming, Link, Outgoing};
+use crate::share::Place;
 
 use super::protocol::{Messages, say};
 
@@ -27,6 +28,8 @@ const KILL: i32 = 9;
 /// A client's conversation.
 struct Guest {
     outgoing: Outgoing,
+    /// Where its programs run.
+    programs: Place,
     /// The request that is being carried out.
     request: Mutex<Option<Kind>>,
     changed: Condvar,
@@ -45,7 +48,7 @@ enum Kind {
 struct Forbidden;
 
 /// Passes everything on until the client or the machine has gone. What the client has left running is ended.
-pub(super) fn pass_on(stream: &UnixStream, link: &Link, channel: Channel) {
+pub(super) fn pass_on(stream: &UnixStream, link: &Link, channel: Channel, programs: Place) {
     let (Ok(mut requests), Ok(replies)) = (Messages::<Addressed<Request>>::of(stream), stream.try_clone())
     else {
         return;
@@ -65,6 +68,7 @@ pub(super) fn pass_on(stream: &UnixStream, link: &Link, channel: Channel) {
         };
         Guest {
             outgoing: link.open(channel, Box::new(sink)),
+            programs,
             request: Mutex::default(),
             changed: Condvar::new(),
             untaken: AtomicU64::new(0),
@@ -75,7 +79,7 @@ pub(super) fn pass_on(stream: &UnixStream, link: &Link, channel: Channel) {
         move || write(&receiver, &replies, &guest)
     });
     while let Ok(Some(Addressed { channel: MAIN, message })) = requests.next() {
-        if guest.take(&message).is_err() {
+        if guest.take(message).is_err() {
             break;
         }
     }
@@ -104,10 +108,16 @@ fn write(replies: &Receiver<Incoming>, stream: &UnixStream, guest: &Guest) {
 
 impl Guest {
     /// Passes a request on.
-    fn take(&self, request: &Request) -> Result<(), Forbidden> {
-        match request {
-            // The machine is its keeper's.
-            Request::Hello { .. } | Request::PowerOff => return Err(Forbidden),
+    fn take(&self, mut request: Request) -> Result<(), Forbidden> {
+        match &mut request {
+            // The machine is its keeper's, and so is what it is shown.
+            Request::Hello { .. }
+            | Request::PowerOff
+            | Request::Share { .. }
+            | Request::ShareReply { .. }
+            | Request::ShareEnd
+            | Request::Root { .. }
+            | Request::Show { .. } => return Err(Forbidden),
             Request::OutputTaken { bytes } => {
                 let taken = |untaken: u64| untaken.checked_sub(u64::from(*bytes));
                 self.untaken
@@ -115,14 +125,17 @@ impl Guest {
                     .map_err(|_| Forbidden)?;
             }
             Request::Stdin { .. } | Request::StdinEnd | Request::Resize(_) | Request::Signal { .. } => {}
-            Request::Run(_) => self.begin(Kind::Program)?,
+            Request::Run(process) => {
+                self.programs.hold(process);
+                self.begin(Kind::Program)?;
+            }
             Request::Put { .. }
             | Request::Read { .. }
             | Request::Ask { .. }
             | Request::Load { .. }
             | Request::Unload { .. } => self.begin(Kind::Other)?,
         }
-        if self.outgoing.pass_on(request) { Ok(()) } else { Err(Forbidden) }
+        if self.outgoing.pass_on(&request) { Ok(()) } else { Err(Forbidden) }
     }
 
     fn begin(&self, kind: Kind) -> Result<(), Forbidden> {
@@ -201,7 +214,7 @@ mod tests {
             requests: Messages::of(&agent).unwrap(),
             client,
             agent,
-            between: spawn(move || pass_on(&server, &link, CHANNEL)),
+            between: spawn(move || pass_on(&server, &link, CHANNEL, Place::default())),
         }
     }
 
@@ -226,11 +239,7 @@ mod tests {
         }
 
         fn runs_a_program(&mut self) {
-            let run = Request::Run(Process {
-                arguments: vec!["true".into()],
-                environment: Vec::new(),
-                terminal: None,
-            });
+            let run = Request::Run(Process::new(vec!["true".into()]));
             self.asks(run.clone());
             assert_eq!(self.agent_hears(), run);
         }

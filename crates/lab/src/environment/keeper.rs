@@ -17,6 +17,7 @@ use crate::error::{Context, Error, Kind, Result, Told};
 use crate::event::{Event, Reporter};
 use crate::link::Link;
 use crate::session::Session;
+use crate::share::Place as Programs;
 
 use super::guest;
 use super::name::Name;
@@ -113,15 +114,15 @@ impl Reporter for Relay {
     }
 }
 
-/// What clients are served with: the stream to the machine's agent, while there is one.
+/// What clients are served with: the stream to the machine's agent, while there is one, and where programs run.
 #[derive(Default)]
 struct Service {
-    link: Mutex<Option<Link>>,
+    link: Mutex<Option<(Link, Programs)>>,
     channels: AtomicU32,
 }
 
 impl Service {
-    fn link(&self) -> MutexGuard<'_, Option<Link>> {
+    fn link(&self) -> MutexGuard<'_, Option<(Link, Programs)>> {
         self.link.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -132,6 +133,7 @@ struct Kept<'a> {
     place: Place,
     record: Record,
     session: Session,
+    programs: Programs,
     service: Arc<Service>,
     happenings: Receiver<Happening>,
     happens: Sender<Happening>,
@@ -153,9 +155,9 @@ impl<'a> Kept<'a> {
             record.accelerator = Some(started.accelerator);
             record.is_now(State::Running);
             place.keep(lab, &record)?;
-            Ok((started.session, listener))
+            Ok((started.session, started.place, listener))
         });
-        let (session, listener) = match begun {
+        let (session, programs, listener) = match begun {
             Ok(begun) => begun,
             Err(error) => {
                 give_up(lab, &place, &mut record, before, &error);
@@ -168,7 +170,8 @@ impl<'a> Kept<'a> {
             let (service, happens) = (Arc::clone(&service), happens.clone());
             move || accept(&listener, &service, &happens)
         });
-        let mut kept = Self { lab, place, record, session, service, happenings, happens, starts: 0 };
+        let mut kept =
+            Self { lab, place, record, session, programs, service, happenings, happens, starts: 0 };
         kept.open();
         Ok(kept)
     }
@@ -178,7 +181,7 @@ impl<'a> Kept<'a> {
         self.starts += 1;
         let (number, happens) = (self.starts, self.happens.clone());
         self.session.leave(move |why| drop(happens.send(Happening::Ended(number, why))));
-        *self.service.link() = Some(self.session.link().clone());
+        *self.service.link() = Some((self.session.link().clone(), self.programs.clone()));
     }
 
     /// Ends the machine, and with it what clients say to it.
@@ -232,11 +235,12 @@ impl<'a> Kept<'a> {
             self.record.accelerator = Some(started.accelerator);
             self.record.is_now(State::Running);
             self.place.keep(self.lab, &self.record)?;
-            Ok(started.session)
+            Ok((started.session, started.place))
         });
         match started {
-            Ok(session) => {
+            Ok((session, programs)) => {
                 self.session = session;
+                self.programs = programs;
                 self.open();
                 Ok(())
             }
@@ -313,7 +317,7 @@ fn serve_client(stream: &UnixStream, service: &Service, happens: &Sender<Happeni
 
 fn talk(stream: &UnixStream, service: &Service) {
     let link = service.link().clone();
-    let Some(link) = link else {
+    let Some((link, programs)) = link else {
         let error = Error::lab("the machine is just being ended, or started anew");
         let answer = Answer::Failed((&error.with_remedy("try again in a moment")).into());
         // Whoever has asked may have gone.
@@ -322,6 +326,6 @@ fn talk(stream: &UnixStream, service: &Service) {
     };
     let channel = service.channels.fetch_add(1, Ordering::Relaxed) + 1;
     if say(stream, &Answer::Done).is_ok() {
-        guest::pass_on(stream, &link, channel);
+        guest::pass_on(stream, &link, channel, programs);
     }
 }

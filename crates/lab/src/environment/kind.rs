@@ -2,7 +2,7 @@
 //! The kinds of machines that can be kept, and how each is started.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -14,6 +14,7 @@ use crate::machine::Accelerator;
 use crate::project::{self, Project, Size};
 use crate::run::{self, Wanted};
 use crate::session::Session;
+use crate::share::{self, Place, Root, Shown, Source, Unshared};
 
 use super::Name;
 
@@ -54,10 +55,20 @@ pub struct Tiny {
     pub disks: Vec<u64>,
     /// How many seconds it may take to boot.
     pub boot_limit: u64,
+    /// What programs see in it.
+    pub root: Root,
+    /// The folder that is shown at `/src`.
+    pub source: Option<Source>,
+}
+
+impl Tiny {
+    fn shown(&self) -> Shown {
+        Shown { root: self.root, source: self.source.clone(), program: None }
+    }
 }
 
 /// What the user chose for a machine, beside what `vexlab.toml` says.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Choice<'a> {
     /// Its kernel: a name, `host`, or the path of a build tree.
     pub kernel: Option<&'a str>,
@@ -65,6 +76,12 @@ pub struct Choice<'a> {
     pub accelerator: Option<Accelerator>,
     /// Start from power-on.
     pub cold: bool,
+    /// What programs see.
+    pub root: Option<Root>,
+    /// The folder to show, instead of the project's.
+    pub source: Option<PathBuf>,
+    /// Let the machine change what is in it.
+    pub writable: bool,
 }
 
 impl Settings {
@@ -80,6 +97,8 @@ impl Settings {
             processors: machine.processors,
             disks: machine.disks.iter().map(|size| size.0).collect(),
             boot_limit: timeouts.boot.as_secs(),
+            root: Root::default(),
+            source: project.map(|project| Source { folder: project.root().to_owned(), writable: false }),
         };
         let project = project.map(|project| project.root().display().to_string());
         Self { kind: Kind::Tiny(tiny), project, cold: false }.with(choice)
@@ -92,6 +111,13 @@ impl Settings {
             tiny.kernel = kernel.to_owned();
         }
         tiny.accelerator = choice.accelerator.or(tiny.accelerator);
+        tiny.root = choice.root.unwrap_or(tiny.root);
+        if let Some(folder) = &choice.source {
+            tiny.source = Some(Source { folder: folder.clone(), writable: false });
+        }
+        if let Some(source) = &mut tiny.source {
+            source.writable |= choice.writable;
+        }
         self.cold = choice.cold;
         self
     }
@@ -101,7 +127,12 @@ impl Settings {
 pub(super) struct Started {
     pub(super) session: Session,
     pub(super) accelerator: Accelerator,
+    /// Where its clients' programs run.
+    pub(super) place: Place,
 }
+
+/// How long a machine may take to mount what it is shown.
+const SHOW: Duration = Duration::from_secs(30);
 
 /// How the files of a tiny machine's disks begin.
 const DISK: &str = "disk";
@@ -126,7 +157,11 @@ impl Kind {
                     let path = path.context(|| format!("find {}", kernel.name()))?;
                     tiny.kernel = path.display().to_string();
                 }
-                Ok(())
+                if let Some(source) = &mut tiny.source {
+                    // One that isn't there is refused below.
+                    source.folder = fs::canonicalize(&source.folder).unwrap_or(source.folder.clone());
+                }
+                share::check(&kernel, &tiny.shown())
             }
         }
     }
@@ -147,7 +182,14 @@ impl Kind {
                 let started = run::machine(lab, &kernel, &wanted, dir);
                 lab.progress_end();
                 let (session, accelerator) = started?;
-                Ok(Started { session, accelerator })
+                let place = share::show(lab, &kernel, session.link(), &tiny.shown(), SHOW);
+                let place = place.map_err(|unshared| match unshared {
+                    Unshared::Refused(error) => error,
+                    Unshared::Lost(lost) => {
+                        Error::lab(format!("the machine was lost while it mounted: {lost}"))
+                    }
+                })?;
+                Ok(Started { session, accelerator, place })
             }
         }
     }

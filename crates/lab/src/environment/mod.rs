@@ -44,6 +44,7 @@ use std::time::Duration;
 
 use crate::Lab;
 use crate::error::{Context, Result};
+use crate::share::Root;
 
 /// How an ssh client reaches a machine.
 ///
@@ -52,6 +53,16 @@ use crate::error::{Context, Result};
 /// When there is none of this name, or it has no ssh server.
 pub fn ssh(lab: &Lab, name: &Name) -> Result<Infallible> {
     record::find(lab, name)?.1.settings.kind.ssh(name)
+}
+
+/// What programs see in a machine.
+///
+/// # Errors
+///
+/// When there is none of this name.
+pub fn root(lab: &Lab, name: &Name) -> Result<Root> {
+    let Kind::Tiny(tiny) = record::find(lab, name)?.1.settings.kind;
+    Ok(tiny.root)
 }
 
 /// How often a console is looked at for more.

@@ -24,6 +24,7 @@ use crate::project;
 use crate::qmp::Version;
 use crate::saved::{self, Key, State, Unfinished};
 use crate::session::{Listener, Lost, Session};
+use crate::share;
 use crate::verdict::Phase;
 
 /// The emulator's program.
@@ -68,7 +69,14 @@ pub(super) fn describe(
         kernel::State::No => Board::Q35,
         kernel::State::Yes | kernel::State::Module => Board::Microvm,
     };
-    let modules = kernel.modules()?.closure(board.modules(!wanted.disks.is_empty()))?;
+    let mut modules = board.modules(!wanted.disks.is_empty());
+    modules.extend(
+        share::MODULES
+            .map(|(name, _)| name)
+            .iter()
+            .filter(|name| kernel.modules().is_ok_and(|modules| modules.path_of(name).is_some())),
+    );
+    let modules = kernel.modules()?.closure(modules)?;
     let busybox = busybox::get(lab)?;
     let mut machine = Machine {
         qemu,
@@ -282,7 +290,7 @@ impl<'a> Booting<'a> {
     /// first time takes longer.
     fn save(&mut self, unfinished: &Unfinished) -> Result<Version, Lost> {
         let arguments = vec!["true".to_owned()];
-        let program = Process { arguments, environment: Vec::new(), terminal: None };
+        let program = Process::new(arguments);
         self.session.send(&Request::Run(program))?;
         self.session.request(&Request::StdinEnd, REHEARSAL)?;
         let log = self.session.log().iter().find_map(|record| splat(&record.text));

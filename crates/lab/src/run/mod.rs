@@ -31,6 +31,7 @@ use crate::kernel::Kernel;
 use crate::machine::{Accelerator, Machine};
 use crate::project::{self, Manifest, Project};
 use crate::session::Session;
+use crate::share::{self, Shown};
 use crate::verdict::{Class, Phase, TestResult};
 use steps::Run;
 
@@ -131,14 +132,17 @@ pub fn test(
     project: &Project,
     kernel: &Kernel,
     options: Options,
+    shown: &Shown,
     kept: &mut Kept,
 ) -> Result<Record> {
+    share::check(kernel, shown)?;
     let mut run = Run::prepare(lab, Some(project.manifest()), kernel, options.accelerator)?;
     run.start(options.cold, kept)?;
     let module = Module::build(lab, &mut run, project, kernel, options)?;
     run.wait_for_boot()?;
     let outcome = run
-        .load(&module)
+        .show(shown)?
+        .and_then(|()| run.load(&module))
         .and_then(|()| run.prove(&module))
         .and_then(|()| run.tests(&module))
         .and_then(|()| run.unload(&module))
@@ -156,9 +160,11 @@ pub fn command(
     project: Option<&Project>,
     kernel: &Kernel,
     options: Options,
+    shown: &Shown,
     process: Process,
     terminal: &mut Terminal<'_>,
 ) -> Result<Record> {
+    share::check(kernel, shown)?;
     let mut run = Run::prepare(lab, project.map(Project::manifest), kernel, options.accelerator)?;
     run.tell_results = false;
     run.start(options.cold, &mut Kept::default())?;
@@ -167,9 +173,10 @@ pub fn command(
         None => None,
     };
     run.wait_for_boot()?;
+    let outcome = run.show(shown)?;
     let outcome = match &module {
-        Some(module) => run.load(module),
-        None => Ok(()),
+        Some(module) => outcome.and_then(|()| run.load(module)),
+        None => outcome,
     };
     let outcome = outcome.and_then(|()| run.program(process, terminal)).and_then(|()| run.power_off(None));
     run.finish(outcome)

@@ -23,6 +23,7 @@ use crate::ktap;
 use crate::machine::{Accelerator, Machine};
 use crate::project::{self, Check, Manifest, Test, Timeouts};
 use crate::session::{Collect, Listener, LogRecord, Lost, Session};
+use crate::share::{self, Place, Shown, Unshared};
 use crate::verdict::{Class, Outcome, Phase, TestResult};
 
 /// A run on its way. Its folder is removed with it unless it comes to its end.
@@ -39,6 +40,8 @@ pub(super) struct Run<'a> {
     phases: Vec<(Phase, Duration)>,
     results: Vec<TestResult>,
     exit: Option<Exit>,
+    /// Where programs are started.
+    place: Place,
     /// Whether the project has tests and not one of them ran.
     all_skipped: bool,
     /// Whether each result is told as it comes: standard output is a command's own when one is run.
@@ -81,6 +84,7 @@ impl<'a> Run<'a> {
             phases: Vec::new(),
             results: Vec::new(),
             exit: None,
+            place: Place::default(),
             all_skipped: false,
             tell_results: true,
         };
@@ -128,6 +132,22 @@ impl<'a> Run<'a> {
                 Err(error)
             }
         }
+    }
+
+    /// Shows the machine what it is to be shown of this host.
+    ///
+    /// # Errors
+    ///
+    /// When it can't be shown to a machine that is none the worse.
+    pub(super) fn show(&mut self, wanted: &Shown) -> Result<Step> {
+        let limit = self.timeouts.load;
+        let link = self.session().link().clone();
+        match share::show(self.lab, self.kernel, &link, wanted, limit) {
+            Ok(place) => self.place = place,
+            Err(Unshared::Refused(error)) => return Err(error),
+            Err(Unshared::Lost(lost)) => return Ok(Err(self.lost(lost, "mounting"))),
+        }
+        Ok(Ok(()))
     }
 
     /// Loads the module, after those that it needs.
@@ -277,7 +297,8 @@ impl<'a> Run<'a> {
 
     fn program_test(&mut self, name: &str, words: &[String], limit: Duration) -> Step {
         let started = Instant::now();
-        let process = Process { arguments: words.to_vec(), environment: Vec::new(), terminal: None };
+        let mut process = Process::new(words.to_vec());
+        self.place.hold(&mut process);
         let mut output = Collect::default();
         let (outcome, mut details) = match self.ask_as(
             name,
@@ -307,7 +328,8 @@ impl<'a> Run<'a> {
     }
 
     /// Runs the user's program until it ends by itself.
-    pub(super) fn program(&mut self, process: Process, terminal: &mut Terminal<'_>) -> Step {
+    pub(super) fn program(&mut self, mut process: Process, terminal: &mut Terminal<'_>) -> Step {
+        self.place.hold(&mut process);
         let started = Instant::now();
         let name = process.arguments.first().cloned().unwrap_or_default();
         let sent = self.session().send(&Request::Run(process));

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::Accelerator;
+use super::{Accelerator, Root};
 
 #[derive(Debug, Args)]
 pub(crate) struct UpArgs {
@@ -24,6 +24,18 @@ pub(crate) struct UpArgs {
     /// Start it from power-on, instead of from a saved one that has booted already; `restart` does the same then
     #[arg(long)]
     pub(crate) cold: bool,
+
+    /// The file system that programs in the machine see: `tiny` unless told otherwise
+    #[arg(long, value_name = "ROOT")]
+    pub(crate) root: Option<Root>,
+
+    /// Show this folder in the machine at /src, where programs start then, instead of the project's
+    #[arg(long, value_name = "DIR")]
+    pub(crate) src: Option<PathBuf>,
+
+    /// Let the machine change what is at /src, as the user who runs vexlab could
+    #[arg(long)]
+    pub(crate) rw: bool,
 }
 
 #[derive(Debug, Args)]

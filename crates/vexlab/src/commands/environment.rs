@@ -26,10 +26,17 @@ pub(crate) fn up(lab: &Lab, dir: &Path, arguments: &UpArgs) -> Result<()> {
         (None, Some(project)) => Name::parse(project.name())?,
         (None, None) => Name::default(),
     };
+    if arguments.rw && arguments.src.is_none() && project.is_none() {
+        return Err(Error::usage("there is no folder to show, which --rw would let the machine change")
+            .with_remedy("name one with --src=DIR, or go to a project's folder"));
+    }
     let choice = Choice {
         kernel: arguments.kernel.as_deref(),
         accelerator: arguments.accel.map(Into::into),
         cold: arguments.cold,
+        root: arguments.root.map(Into::into),
+        source: arguments.src.clone(),
+        writable: arguments.rw,
     };
     let since = Instant::now();
     let record = environment::up(lab, &name, project.as_ref(), &choice, keeper()?)?;
@@ -127,9 +134,9 @@ fn ago(age: Duration) -> String {
 pub(crate) fn exec(lab: &Lab, arguments: &ExecArgs) -> Result<u8> {
     let name = name(&arguments.machine)?;
     let process = |terminal| Process {
-        arguments: arguments.command.clone(),
         environment: environment_of_ours(),
         terminal,
+        ..Process::new(arguments.command.clone())
     };
     if arguments.terminal {
         if !terminal::is_ours() {
@@ -153,7 +160,9 @@ pub(crate) fn exec(lab: &Lab, arguments: &ExecArgs) -> Result<u8> {
 
 /// Opens a shell in a machine.
 pub(crate) fn shell(lab: &Lab, name: &str) -> Result<u8> {
-    on_terminal(lab, &Name::parse(name)?, a_shell)
+    let name = Name::parse(name)?;
+    let root = environment::root(lab, &name)?;
+    on_terminal(lab, &name, |terminal| a_shell(root, terminal))
 }
 
 /// Runs a program on our terminal, if there is one.

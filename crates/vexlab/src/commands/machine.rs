@@ -11,11 +11,13 @@ use lab::kernel::Kernel;
 use lab::link::Outgoing;
 use lab::project::Project;
 use lab::run::{self, Record, Terminal};
+use lab::share::program::{self, Program};
+use lab::share::{self, Shown, Source};
 use lab::verdict::Class;
 use wire::{Exit, Process, Stream, WindowSize};
 
 use super::{environment, kernels};
-use crate::cli::{CommandArgs, RunArgs, ShellArgs};
+use crate::cli::{CommandArgs, Root, RunArgs, ShellArgs, SourceArgs};
 use crate::output;
 use crate::terminal::{self, Keys};
 
@@ -26,13 +28,26 @@ struct Ended {
     record: Record,
 }
 
+/// What `run` and `shell` have in common.
+struct Wish<'a> {
+    dir: &'a Path,
+    run: &'a RunArgs,
+    no_module: bool,
+    source: &'a SourceArgs,
+    /// Whether the project's folder is shown without having been asked for.
+    shows_project: bool,
+}
+
 /// Runs a command in a machine and gives its exit status.
 pub(crate) fn run(lab: &Lab, dir: &Path, arguments: &CommandArgs) -> Result<u8> {
-    let process =
-        Process { arguments: arguments.command.clone(), environment: environment_of_ours(), terminal: None };
-    let ended =
-        in_machine(lab, dir, &arguments.run, arguments.no_module, process, &mut terminal::send_input)?;
-    Ok(exit_status(&ended))
+    let CommandArgs { run, no_module, source, command } = arguments;
+    let mut process = Process { environment: environment_of_ours(), ..Process::new(command.clone()) };
+    let program = match (run.root, &mut process.arguments[0]) {
+        (Root::Host, _) => None,
+        (Root::Tiny, word) => program::find(lab, word)?.inspect(|program| program.path.clone_into(word)),
+    };
+    let wish = Wish { dir, run, no_module: *no_module, source, shows_project: false };
+    Ok(exit_status(&in_machine(lab, &wish, program, process, &mut terminal::send_input)?))
 }
 
 /// Opens a shell in a machine. Without a terminal on our side it has none either, and reads its commands from
@@ -41,35 +56,55 @@ pub(crate) fn shell(lab: &Lab, dir: &Path, arguments: &ShellArgs) -> Result<u8> 
     if let Some(name) = &arguments.name {
         return environment::shell(lab, name);
     }
+    let ShellArgs { run, no_module, source, .. } = arguments;
     let mut keys = Keys::ours();
-    let process = a_shell(keys.terminal());
+    let process = a_shell(run.root.into(), keys.terminal());
     let mut input = |outgoing: Outgoing| keys.send(outgoing);
-    let ended = in_machine(lab, dir, &arguments.run, arguments.no_module, process, &mut input);
+    let wish = Wish { dir, run, no_module: *no_module, source, shows_project: true };
+    let ended = in_machine(lab, &wish, None, process, &mut input);
     keys.end()?;
     Ok(exit_status(&ended?))
 }
 
-/// A shell as a program of a machine.
-pub(super) fn a_shell(terminal: Option<WindowSize>) -> Process {
-    Process { arguments: vec!["sh".into(), "-l".into()], environment: environment_of_ours(), terminal }
+/// A shell as a program of a machine: the user's own, where that is there.
+pub(super) fn a_shell(root: share::Root, terminal: Option<WindowSize>) -> Process {
+    let command = match (root, std::env::var("SHELL")) {
+        (share::Root::Host, Ok(shell)) if shell.starts_with('/') => vec![shell],
+        _ => vec!["sh".into(), "-l".into()],
+    };
+    Process { environment: environment_of_ours(), terminal, ..Process::new(command) }
 }
 
 fn in_machine(
     lab: &Lab,
-    dir: &Path,
-    arguments: &RunArgs,
-    no_module: bool,
+    wish: &Wish<'_>,
+    program: Option<Program>,
     process: Process,
     input: &mut dyn FnMut(Outgoing),
 ) -> Result<Ended> {
-    let project = if no_module { None } else { Some(Project::find(dir)?) };
-    let kernel = one_kernel(lab, arguments, project.as_ref())?;
-    let options: run::Options = arguments.into();
+    let project = if wish.no_module { None } else { Some(Project::find(wish.dir)?) };
+    let kernel = one_kernel(lab, wish.run, project.as_ref())?;
+    let options: run::Options = wish.run.into();
+    let source = wanted_source(wish, project.as_ref())?;
+    let shown = Shown { root: wish.run.root.into(), source, program };
     let mut show = |stream: Stream, bytes: &[u8]| lab.reporter.event(&Event::Output(stream, bytes));
     let mut terminal = Terminal { output: &mut show, input };
-    let record = run::command(lab, project.as_ref(), &kernel, options, process, &mut terminal)?;
+    let record = run::command(lab, project.as_ref(), &kernel, options, &shown, process, &mut terminal)?;
     let module = project.as_ref().map_or("no module", Project::name).to_owned();
     Ok(Ended { module, kernel: kernel.name().to_owned(), record })
+}
+
+/// The folder to show at /src: the one that is named, or the project's, where that is wanted.
+fn wanted_source(wish: &Wish<'_>, project: Option<&Project>) -> Result<Option<Source>> {
+    let SourceArgs { src, rw } = wish.source;
+    let folder = match (src, project) {
+        (Some(Some(named)), _) => named.clone(),
+        (None, Some(project)) if wish.shows_project => project.root().to_owned(),
+        (None, _) if !rw => return Ok(None),
+        (_, Some(project)) => project.root().to_owned(),
+        (_, None) => Project::find(wish.dir)?.root().to_owned(),
+    };
+    Ok(Some(Source { folder, writable: *rw }))
 }
 
 pub(super) fn one_kernel(lab: &Lab, arguments: &RunArgs, project: Option<&Project>) -> Result<Kernel> {

@@ -19,6 +19,7 @@ use lab::error::{Context, Result};
 use lab::kernel::Kernel;
 use lab::machine::Accelerator;
 use lab::project::{self, Project};
+use lab::share::Root;
 use lab::{build, run, verdict};
 
 use crate::cli::{self, Cli, Command, How, RunArgs, SshArgs};
@@ -102,6 +103,15 @@ impl From<&RunArgs> for run::Options {
             accelerator: arguments.accel.map(Into::into),
             kernel_decides: arguments.no_check,
             cold: arguments.cold,
+        }
+    }
+}
+
+impl From<cli::Root> for Root {
+    fn from(root: cli::Root) -> Self {
+        match root {
+            cli::Root::Tiny => Self::Tiny,
+            cli::Root::Host => Self::Host,
         }
     }
 }

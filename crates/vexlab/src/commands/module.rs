@@ -8,6 +8,7 @@ use lab::error::{Error, Kind, Result};
 use lab::kernel::Kernel;
 use lab::project::Project;
 use lab::run::Kept;
+use lab::share::Shown;
 use lab::verdict::Class;
 use lab::{build, kernel, run};
 
@@ -60,9 +61,10 @@ pub(crate) fn test_on_each(
 ) -> Result<Class> {
     let options: run::Options = arguments.into();
     let what = what(project, arguments);
+    let shown = Shown { root: arguments.root.into(), ..Shown::default() };
     let mut worst = Class::Passed;
     for kernel in kernels {
-        let class = match run::test(lab, project, kernel, options, kept) {
+        let class = match run::test(lab, project, kernel, options, &shown, kept) {
             Ok(record) => {
                 output::verdict(&what, kernel.name(), &record);
                 record.class

@@ -25,11 +25,17 @@ pub(crate) fn file_system_type(path: &CStr) -> io::Result<i64> {
     Ok(unsafe { answer.assume_init() }.f_type)
 }
 
-/// `mount(2)`, without flags.
-pub(crate) fn mount(source: &CStr, target: &CStr, kind: &CStr, options: &CStr) -> io::Result<()> {
+/// `mount(2)`.
+pub(crate) fn mount(
+    source: &CStr,
+    target: &CStr,
+    kind: &CStr,
+    flags: libc::c_ulong,
+    options: &CStr,
+) -> io::Result<()> {
     let options = options.as_ptr().cast::<c_void>();
     // SAFETY: needed because `std` can't mount; four texts that end in NUL and outlive the call.
-    check(unsafe { libc::mount(source.as_ptr(), target.as_ptr(), kind.as_ptr(), 0, options) })?;
+    check(unsafe { libc::mount(source.as_ptr(), target.as_ptr(), kind.as_ptr(), flags, options) })?;
     Ok(())
 }
 

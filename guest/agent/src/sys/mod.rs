@@ -17,7 +17,8 @@ pub(crate) use machine::{
     show_all_on_console, unload_module, uptime_micros,
 };
 pub(crate) use process::{
-    Call, Ending, child_events, fork, reap, redirect, reset_signals, send_signal, spawn, start_session,
+    Call, Ending, change_root, child_events, enter_folder, fork, reap, redirect, reset_signals, send_signal,
+    spawn, start_session,
 };
 pub(crate) use terminal::{Terminal, open_terminal, resize_terminal, take_terminal};
 

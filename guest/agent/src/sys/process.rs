@@ -107,6 +107,21 @@ pub(crate) fn start_session() -> io::Result<()> {
     Ok(())
 }
 
+/// Makes a folder the root of this process.
+pub(crate) fn change_root(root: &CStr) -> io::Result<()> {
+    // SAFETY: needed because programs are given another root than the agent's; the text ends in NUL.
+    check(unsafe { libc::chroot(root.as_ptr()) })?;
+    Ok(())
+}
+
+/// Makes a folder the one that this process is in.
+pub(crate) fn enter_folder(folder: &CStr) -> io::Result<()> {
+    // SAFETY: needed because `std`'s function may allocate, which a process between fork and exec should not; the
+    // text ends in NUL.
+    check(unsafe { libc::chdir(folder.as_ptr()) })?;
+    Ok(())
+}
+
 /// Undoes, before a program is started, what the agent (and Rust's runtime: SIGPIPE) set up for itself.
 pub(crate) fn reset_signals() {
     let mut none = MaybeUninit::<libc::sigset_t>::uninit();
