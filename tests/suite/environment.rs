@@ -19,6 +19,8 @@ pub(crate) fn tests() -> Vec<Trial> {
         machine("environment::no_emulator", USUAL, no_emulator),
         machine("environment::from_up_to_rm", USUAL, from_up_to_rm),
         machine("environment::of_a_project", USUAL, of_a_project),
+        machine("environment::a_folder_is_shown", USUAL, a_folder_is_shown),
+        machine("environment::this_hosts_tools", USUAL, this_hosts_tools),
         machine("environment::two_at_once", USUAL, two_at_once),
         machine("environment::interrupted_while_starting", USUAL, interrupted_while_starting),
         machine("environment::no_space_left", USUAL, no_space_left),
@@ -282,6 +284,59 @@ fn of_a_project(context: &Context) {
 }
 
 /// One wins, and the other says so.
+/// Whoever changes a file here sees it there at once, after a restart as well, and not the reverse unless told so.
+fn a_folder_is_shown(context: &Context) {
+    let machines = Machines::of(context);
+    let folder = context.dir().join("shown");
+    fs::create_dir(&folder).expect("a folder");
+    let up = |more: &[&str]| {
+        let shown = folder.display().to_string();
+        let ended = machines.call(&["up", "x", "--kernel", KERNEL, "--src", &shown]).args(more).run();
+        assert_eq!(ended.status, 0, "{ended}");
+    };
+    up(&[]);
+    fs::write(folder.join("a"), "first").expect("a file");
+    assert_eq!(machines.prints(&["sh", "-c", "pwd; cat a"]), "/src\nfirst");
+    fs::write(folder.join("a"), "second, and longer").expect("a file");
+    assert_eq!(machines.prints(&["cat", "/src/a"]), "second, and longer");
+    let refused = machines.exec(&["sh", "-c", "echo no > /src/a"]).run();
+    assert!(refused.stderr.contains("Read-only file system"), "{refused}");
+    assert_eq!(machines.run(&["restart", "x"]).status, 0);
+    assert_eq!(machines.prints(&["cat", "/src/a"]), "second, and longer");
+    assert_eq!(machines.run(&["stop", "x"]).status, 0);
+    up(&["--rw"]);
+    machines.prints(&["sh", "-c", "printf third > /src/a"]);
+    assert_eq!(fs::read_to_string(folder.join("a")).expect("the file"), "third");
+
+    let told = |arguments: &[&str]| machines.run(arguments).told();
+    insta::assert_snapshot!(told(&["up", "y", "--rw"]), @"
+    status 2
+    error: there is no folder to show, which --rw would let the machine change
+      help: name one with --src=DIR, or go to a project's folder
+    ");
+    insta::assert_snapshot!(told(&["up", "y", "--src", "missing"]), @"
+    status 2
+    error: the folder missing can't be shown at /src
+      cause: No such file or directory (os error 2)
+    ");
+    assert_eq!(machines.run(&["rm", "--force", "x"]).status, 0);
+}
+
+fn this_hosts_tools(context: &Context) {
+    let machines = Machines::of(context);
+    let ended = machines.run(&["up", "x", "--kernel", KERNEL, "--root", "host"]);
+    assert_eq!(ended.status, 0, "{ended}");
+    assert!(machines.prints(&["ldd", "--version"]).contains("GLIBC"));
+    fs::write(context.dir().join("a"), "there and back").expect("a file");
+    for (from, to) in [("a", "x:/tmp/b"), ("x:/tmp/b", "c")] {
+        let ended = machines.run(&["cp", from, to]);
+        assert_eq!(ended.status, 0, "{ended}");
+    }
+    assert_eq!(machines.prints(&["cat", "/tmp/b"]), "there and back");
+    assert_eq!(fs::read_to_string(context.dir().join("c")).expect("the copy"), "there and back");
+    assert_eq!(machines.run(&["rm", "--force", "x"]).status, 0);
+}
+
 fn two_at_once(context: &Context) {
     let machines = Machines::of(context);
     let start = || machines.call(&["up", "x", "--kernel", KERNEL]).start();

@@ -55,8 +55,8 @@ pub(crate) enum Command {
     Gdb(GdbArgs),
     /// Start a machine in the background, to be used until it is stopped
     ///
-    /// No module is loaded: build one with `vexlab build`, bring it in with `vexlab cp` and load it with insmod, or
-    /// have `vexlab test` say a verdict in a machine of its own. Memory, processors and disks are those of
+    /// No module is loaded: build one with `vexlab build` and load it with insmod from /src, where the project's
+    /// folder is shown, or have `vexlab test` say a verdict in a machine of its own. Memory, processors and disks are those of
     /// vexlab.toml; the disks are empty each time. One that was up before is started with what it had then, unless
     /// told otherwise; after `vexlab rm`, vexlab.toml is read again.
     Up(UpArgs),
