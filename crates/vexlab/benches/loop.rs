@@ -101,16 +101,19 @@ impl Bench {
             ("`vexlab run --cold -- true`, with vexfs.ko", Times::default()),
             ("`vexlab run --no-module -- true`, from a saved machine", Times::default()),
             ("`vexlab run -- true`, with vexfs.ko, from a saved machine", Times::default()),
+            ("`vexlab run --no-module --root host -- /bin/true`, from a saved machine", Times::default()),
         ];
+        let run = ["run", "--accel", "tcg", "-k", name];
         for round in 0..=ROUNDS {
             let times = [
                 self.bare(&kernel, "microvm,acpi=off", &floor),
                 self.bare(&kernel, "microvm", &floor),
                 self.bare(&kernel, "q35", &floor),
-                self.vexlab(&["run", "--accel", "tcg", "-k", name, "--cold", "--no-module", "--", "true"]),
-                self.vexlab(&["run", "--accel", "tcg", "-k", name, "--cold", "--", "true"]),
-                self.vexlab(&["run", "--accel", "tcg", "-k", name, "--no-module", "--", "true"]),
-                self.vexlab(&["run", "--accel", "tcg", "-k", name, "--", "true"]),
+                self.vexlab(&[&run[..], &["--cold", "--no-module", "--", "true"]].concat()),
+                self.vexlab(&[&run[..], &["--cold", "--", "true"]].concat()),
+                self.vexlab(&[&run[..], &["--no-module", "--", "true"]].concat()),
+                self.vexlab(&[&run[..], &["--", "true"]].concat()),
+                self.vexlab(&[&run[..], &["--no-module", "--root", "host", "--", "/bin/true"]].concat()),
             ];
             eprintln!("{name}: round {round} of {ROUNDS}");
             // The first round fills the caches, and saves the machines.
