@@ -4,6 +4,7 @@
 mod cache;
 mod check;
 mod doctor;
+mod image;
 mod kernel;
 mod machine;
 mod module;
@@ -26,6 +27,7 @@ pub(crate) fn dispatch(lab: &Lab, cli: &Cli) -> Result<u8> {
     match &cli.command {
         Command::Doctor => doctor::doctor(lab),
         Command::Kernel(command) => kernel::kernel(lab, command).map(|()| 0),
+        Command::Image(command) => image::image(lab, command),
         Command::Build(arguments) => module::build(lab, &cli.project, arguments).map(|()| 0),
         Command::Link(arguments) => module::link(lab, arguments).map(|()| 0),
         Command::Test(arguments) => module::test(lab, &cli.project, arguments),
