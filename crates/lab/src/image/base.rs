@@ -106,13 +106,28 @@ mod tests {
             let error = Base::find(&lab, name).unwrap_err();
             format!("{error}\n{}", error.remedy().unwrap_or("-")).replace(there, "DIR")
         };
-        insta::assert_snapshot!(said("debian-12"), @"");
-        insta::assert_snapshot!(said("fedora"), @"");
-        insta::assert_snapshot!(said(&format!("{there}/none.qcow2")), @"");
+        insta::assert_snapshot!(said("debian-12"), @r"
+        the image debian-12 is not here
+        vexlab image build debian-12
+        ");
+        insta::assert_snapshot!(said("fedora"), @r"
+        there is no image called fedora
+        there are: debian-12, debian-13; the image of a vendor is named by its path: ./fedora.qcow2
+        ");
+        insta::assert_snapshot!(said(&format!("{there}/none.qcow2")), @r"
+        there is no image DIR/none.qcow2
+        -
+        ");
         fs::write(dir.path().join("short.qcow2"), "QF").unwrap();
-        insta::assert_snapshot!(said(&format!("{there}/short.qcow2")), @"");
+        insta::assert_snapshot!(said(&format!("{there}/short.qcow2")), @r"
+        DIR/short.qcow2 is not an image in the format qcow2: it is cut short
+        give an image in the format qcow2; `qemu-img convert -O qcow2` makes one of others
+        ");
         fs::write(dir.path().join("text.qcow2"), "some text").unwrap();
-        insta::assert_snapshot!(said(&format!("{there}/text.qcow2")), @"");
+        insta::assert_snapshot!(said(&format!("{there}/text.qcow2")), @r"
+        DIR/text.qcow2 is not an image in the format qcow2: it is something else
+        give an image in the format qcow2; `qemu-img convert -O qcow2` makes one of others
+        ");
         fs::write(dir.path().join("good.qcow2"), b"QFI\xfb and more").unwrap();
         let good = Base::find(&lab, &format!("{there}/good.qcow2")).unwrap();
         assert_eq!((good.format, &good.loader), ("qcow2", &Loader::Firmware));

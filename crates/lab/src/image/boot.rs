@@ -510,7 +510,7 @@ mod tests {
         let found = on_a_free_port(choose, |port| Ok((port == 40002).then_some(port))).unwrap();
         assert_eq!(found, 40002);
         let error = on_a_free_port(free_port, |_| Ok(None::<()>)).unwrap_err();
-        insta::assert_snapshot!(error, @"");
+        insta::assert_snapshot!(error, @"no port for ssh: 8 that were free were taken a moment later");
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         assert_ne!(free_port().unwrap(), listener.local_addr().unwrap().port());
     }
@@ -528,6 +528,10 @@ mod tests {
     fn both_ways_to_share_a_folder_are_named() {
         let error = not_mountable(Path::new("/p"), "mount: /src: unknown filesystem type '9p'.");
         let text = format!("{error}\n{}\n{}", error.source().unwrap(), error.remedy().unwrap());
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @r"
+        the machine can't see /p: neither 9p nor virtio-fs works there
+        9p: mount: /src: unknown filesystem type '9p'.; virtio-fs: it is not offered, since such a machine can't be saved
+        use an image with a kernel that has 9p (Debian's generic ones have, its cloud ones have not)
+        ");
     }
 }

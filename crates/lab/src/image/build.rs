@@ -341,9 +341,26 @@ mod tests {
             let error = failed(&super::super::RECIPES[0], "fetching and unpacking its packages", output);
             format!("{error}\n{}\n{}", error.source().unwrap(), error.remedy().unwrap_or("-"))
         };
-        insta::assert_snapshot!(said("I: fine\nE: Failed to fetch http://m/p.deb  404  Not Found\nE: mmdebstrap failed to run\n"), @"");
-        insta::assert_snapshot!(said("cp: error writing 'x': No space left on device\n"), @"");
-        insta::assert_snapshot!(said("newuidmap: uid range [0-1) -> [1000-1001) not allowed\n"), @"");
-        insta::assert_snapshot!(said("something else\n"), @"");
+        insta::assert_snapshot!(said("I: fine\nE: Failed to fetch http://m/p.deb  404  Not Found\nE: mmdebstrap failed to run\n"), @r"
+        building the image debian-12 failed: fetching and unpacking its packages
+        E: Failed to fetch http://m/p.deb  404  Not Found
+        E: mmdebstrap failed to run
+        check that the mirror can be reached (VEXLAB_DEBIAN_MIRROR names another), then run the command again
+        ");
+        insta::assert_snapshot!(said("cp: error writing 'x': No space left on device\n"), @r"
+        building the image debian-12 failed: fetching and unpacking its packages
+        cp: error writing 'x': No space left on device
+        make space on that file system, then run the command again
+        ");
+        insta::assert_snapshot!(said("newuidmap: uid range [0-1) -> [1000-1001) not allowed\n"), @r"
+        building the image debian-12 failed: fetching and unpacking its packages
+        newuidmap: uid range [0-1) -> [1000-1001) not allowed
+        without root a build needs user namespaces, `apt-get install uidmap`, and a range of your own in /etc/subuid and /etc/subgid
+        ");
+        insta::assert_snapshot!(said("something else\n"), @r"
+        building the image debian-12 failed: fetching and unpacking its packages
+        something else
+        -
+        ");
     }
 }

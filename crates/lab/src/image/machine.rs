@@ -165,22 +165,65 @@ mod tests {
 
     #[test]
     fn the_command_line_of_an_image_of_ours() {
-        insta::assert_snapshot!(text(&machine()), @"");
+        insta::assert_snapshot!(text(&machine()), @r"
+        -nodefaults
+        -no-user-config
+        -no-reboot
+        -display none
+        -name vexlab
+        -machine q35,accel=tcg
+        -cpu qemu64,+rdrand
+        -smp 2
+        -m 1048576k
+        -kernel /i/vmlinux
+        -initrd /i/initramfs.cpio
+        -append console=ttyS0 root=/dev/vda rw quiet panic=-1 cryptomgr.notests net.ifnames=0 tsc_early_khz=2600000 tsc=reliable
+        -chardev socket,id=console,fd=4
+        -serial chardev:console
+        -drive if=none,id=disk,format=qcow2,cache=unsafe,discard=unmap,file=/run/a,,b.qcow2
+        -device virtio-blk-pci,drive=disk
+        -drive if=none,id=seed,format=raw,readonly=on,file=/run/seed.img
+        -device virtio-blk-pci,drive=seed
+        -netdev user,id=net,hostfwd=tcp:127.0.0.1:40022-:22
+        -device virtio-net-pci,netdev=net,mac=52:54:00:76:65:78,romfile=
+        -device virtio-rng-pci
+        -chardev socket,id=keeper,fd=3
+        -device virtio-serial-pci,max_ports=2
+        -device virtserialport,chardev=keeper,name=vexlab.keeper
+        -fsdev local,id=share,security_model=none,multidevs=remap,readonly=on,path=/home/me/project
+        -device virtio-9p-pci,fsdev=share,mount_tag=src
+        ");
     }
 
     #[test]
     fn a_vendors_image_is_started_by_the_firmware() {
-        insta::assert_snapshot!(difference(&Machine { loader: Loader::Firmware, ..machine() }), @"");
+        insta::assert_snapshot!(difference(&Machine { loader: Loader::Firmware, ..machine() }), @r"
+        < -machine q35,accel=tcg
+        < -kernel /i/vmlinux
+        < -initrd /i/initramfs.cpio
+        < -append console=ttyS0 root=/dev/vda rw quiet panic=-1 cryptomgr.notests net.ifnames=0 tsc_early_khz=2600000 tsc=reliable
+        > -machine q35,accel=tcg,graphics=off
+        ");
     }
 
     #[test]
     fn a_folder_may_be_written_to_by_choice_only() {
         let share = Share { writable: true, ..machine().share };
-        insta::assert_snapshot!(difference(&Machine { share, ..machine() }), @"");
+        insta::assert_snapshot!(difference(&Machine { share, ..machine() }), @r"
+        < -fsdev local,id=share,security_model=none,multidevs=remap,readonly=on,path=/home/me/project
+        > -fsdev local,id=share,security_model=none,multidevs=remap,path=/home/me/project
+        ");
     }
 
     #[test]
     fn a_restored_machine_only_reads_its_memory() {
-        insta::assert_snapshot!(difference(&Machine { start: Start::Restored("/s/memory".into()), ..machine() }), @"");
+        insta::assert_snapshot!(difference(&Machine { start: Start::Restored("/s/memory".into()), ..machine() }), @r"
+        < -machine q35,accel=tcg
+        > -machine q35,accel=tcg,memory-backend=ram
+        > -object memory-backend-file,id=ram,size=1073741824,share=off,mem-path=/s/memory
+        > -chardev socket,id=control,fd=5
+        > -mon chardev=control,mode=control
+        > -incoming defer
+        ");
     }
 }

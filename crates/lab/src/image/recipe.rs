@@ -247,7 +247,25 @@ mod tests {
     #[test]
     fn mmdebstrap_is_told_where_everything_comes_from() {
         let arguments = RECIPES[0].mmdebstrap("deb [signed-by=K] http://m/debian bookworm main\n", "/root");
-        insta::assert_snapshot!(arguments.join("\n"), @"");
+        insta::assert_snapshot!(arguments.join("\n"), @r#"
+        --mode=root
+        --format=directory
+        --variant=minbase
+        --architectures=amd64
+        --aptopt=APT::Install-Recommends "false"
+        --aptopt=Acquire::Languages "none"
+        --aptopt=Acquire::Retries "2"
+        --dpkgopt=path-exclude=/usr/share/doc/*
+        --dpkgopt=path-exclude=/usr/share/locale/*
+        --dpkgopt=path-exclude=/usr/share/man/*
+        --dpkgopt=path-exclude=/usr/share/info/*
+        --dpkgopt=path-exclude=/usr/share/lintian/*
+        --dpkgopt=force-unsafe-io
+        --include=systemd,systemd-sysv,dbus,udev,cloud-init,openssh-server,sudo,linux-image-amd64,linux-headers-amd64,gcc,make,libc6-dev,libelf1,kmod,iproute2,ca-certificates,netbase
+        bookworm
+        /root
+        deb [signed-by=K] http://m/debian bookworm main
+        "#);
     }
 
     #[test]

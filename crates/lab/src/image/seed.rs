@@ -155,8 +155,8 @@ mod tests {
             system.root_dir().open_file(name).unwrap().read_to_string(&mut text).unwrap();
             text
         };
-        insta::assert_snapshot!(read("meta-data"), @"");
-        insta::assert_snapshot!(read("network-config"), @"");
+        insta::assert_snapshot!(read("meta-data"), @r#"{"instance-id":"word","local-hostname":"vexlab"}"#);
+        insta::assert_snapshot!(read("network-config"), @r#"{"config":[{"mac_address":"52:54:00:76:65:78","name":"eth0","subnets":[{"address":"10.0.2.15/24","dns_nameservers":["10.0.2.3"],"gateway":"10.0.2.2","type":"static"}],"type":"physical"}],"version":1}"#);
         let user_data = read("user-data");
         let data: Value = serde_json::from_str(user_data.strip_prefix("#cloud-config\n").unwrap()).unwrap();
         assert_eq!(data, seed().user_data(&Keys::none(), "word"));

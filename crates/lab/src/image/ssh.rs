@@ -217,10 +217,21 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let ssh = Ssh::new(dir.path(), &keys(), 40022, "vex").unwrap();
         let there = dir.path().to_str().unwrap();
-        insta::assert_snapshot!(fs::read_to_string(dir.path().join(KNOWN_HOSTS)).unwrap(), @"");
+        insta::assert_snapshot!(fs::read_to_string(dir.path().join(KNOWN_HOSTS)).unwrap(), @"[127.0.0.1]:40022 ssh-ed25519 HOST");
         let line = ssh.command(&["echo".into(), "it's here".into()]).join(" ").replace(there, "DIR");
-        insta::assert_snapshot!(line, @"");
-        insta::assert_snapshot!(ssh.with_user("root").config("demo").replace(there, "DIR"), @"");
+        insta::assert_snapshot!(line, @r#"ssh -F none -o HostName=127.0.0.1 -o Port=40022 -o User=vex -o IdentityFile="DIR/id_ed25519" -o IdentitiesOnly=yes -o UserKnownHostsFile="DIR/known_hosts" -o GlobalKnownHostsFile=/dev/null -o StrictHostKeyChecking=yes -o BatchMode=yes -- 127.0.0.1 echo 'it'\''s here'"#);
+        insta::assert_snapshot!(ssh.with_user("root").config("demo").replace(there, "DIR"), @r#"
+        Host demo
+            HostName 127.0.0.1
+            Port 40022
+            User root
+            IdentityFile "DIR/id_ed25519"
+            IdentitiesOnly yes
+            UserKnownHostsFile "DIR/known_hosts"
+            GlobalKnownHostsFile /dev/null
+            StrictHostKeyChecking yes
+            BatchMode yes
+        "#);
     }
 
     #[test]
@@ -253,6 +264,6 @@ mod tests {
         }
         let error =
             Keys::read(dir.path()).unwrap_err().to_string().replace(dir.path().to_str().unwrap(), "DIR");
-        insta::assert_snapshot!(error, @"");
+        insta::assert_snapshot!(error, @"read the key DIR/id_ed25519.pub");
     }
 }
