@@ -20,6 +20,8 @@ mod check;
 mod command_line;
 /// A test's surroundings: its folder, its time, its turn.
 mod harness;
+/// Whole distributions. What needs a real image runs by `make image-test` only.
+mod image;
 /// What Ctrl-C leaves behind, and what a kill does.
 mod interrupts;
 /// Kernels that are not from packages.
@@ -52,6 +54,7 @@ fn main() {
         accelerator::tests(),
         check::tests(),
         command_line::tests(),
+        image::tests(),
         interrupts::tests(),
         kernels::tests(),
         link::tests(),

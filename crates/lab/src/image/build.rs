@@ -288,6 +288,9 @@ impl Drop for Tree {
     }
 }
 
+/// Where the programs of a build are. A user's own `PATH` lacks some of these.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// Where a process may have files of several owners: a user namespace in which the user is root and the user's own
 /// range of identities is the rest; for root, as it is. All that runs in it ends with its first process.
 struct Namespace;
@@ -295,10 +298,11 @@ struct Namespace;
 impl Namespace {
     /// Looks for the programs that a build needs.
     fn require() -> Result<()> {
+        let found = |name: &str| PATH.split(':').any(|dir| Path::new(dir).join(name).is_file());
         let needs = |name: &str, package: &'static str, why: &str| match process::find(name) {
-            Some(_) => Ok(()),
-            None => Err(Error::lab(format!("{name} is not installed: {why}"))
+            None if !found(name) => Err(Error::lab(format!("{name} is not installed: {why}"))
                 .with_remedy(format!("apt-get install --no-install-recommends {package}"))),
+            _ => Ok(()),
         };
         needs("mmdebstrap", "mmdebstrap", "it makes a file system of Debian's packages")?;
         needs("mke2fs", "e2fsprogs", "it makes an image's disk")?;
@@ -322,7 +326,7 @@ impl Namespace {
             // Of the machine that this runs on nothing is to be seen in an image.
             .env("LC_ALL", "C.UTF-8")
             .env("DEBIAN_FRONTEND", "noninteractive")
-            .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("PATH", PATH)
             .env_remove("TMPDIR")
             // The kernel's package would have one made that nobody starts.
             .env("INITRD", "No")

@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: GPL-2.0-only
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use libtest_mimic::Trial;
+
+use crate::command_line::{path_with_fake_qemu, path_without, real_qemu};
+use crate::harness::{Context, USUAL, machine, names_in, plain, processes_with};
+
+/// Names the image for the tests that need a real one. Building it takes minutes.
+const IMAGE: &str = "VEXLAB_TEST_IMAGE";
+
+/// Time for building an image and booting it, on a busy machine.
+const BUILD: Duration = Duration::from_secs(1800);
+
+pub(crate) fn tests() -> Vec<Trial> {
+    let mut tests = vec![
+        plain("image::names_are_listed", USUAL, names_are_listed),
+        plain("image::what_is_no_image", USUAL, what_is_no_image),
+        plain("image::without_mmdebstrap", USUAL, without_mmdebstrap),
+        plain("image::without_qemu_img", USUAL, without_qemu_img),
+        machine("image::without_cloud_init", USUAL, without_cloud_init),
+        machine("image::a_port_that_is_taken", USUAL, a_port_that_is_taken),
+    ];
+    if std::env::var_os(IMAGE).is_some() {
+        tests.push(machine("image::a_whole_distribution", BUILD, a_whole_distribution));
+    }
+    tests
+}
+
+fn names_are_listed(context: &Context) {
+    let ended = context.vexlab(["image", "list"]).env("XDG_CACHE_HOME", context.empty_cache()).run();
+    insta::assert_snapshot!(ended.told(), @r"
+    status 0
+    debian-12          not here                           Debian 12 with its generic kernel, headers and compiler
+    debian-13          not here                           Debian 13 with its generic kernel, headers and compiler
+    ");
+    let ended =
+        context.vexlab(["image", "remove", "debian-12"]).env("XDG_CACHE_HOME", context.empty_cache()).run();
+    insta::assert_snapshot!(ended.told(), @r"
+    status 0
+    debian-12 was not here
+    ");
+}
+
+fn what_is_no_image(context: &Context) {
+    let run = |image: &str| {
+        let call = context.vexlab(["image", "run", image, "--", "true"]);
+        call.env("XDG_CACHE_HOME", context.empty_cache()).run().told()
+    };
+    insta::assert_snapshot!(run("debian-12"), @r"
+    status 2
+    error: the image debian-12 is not here
+      help: vexlab image build debian-12
+    ");
+    insta::assert_snapshot!(run("debian12"), @r"
+    status 2
+    error: there is no image called debian12
+      help: did you mean debian-12? there are: debian-12, debian-13; the image of a vendor is named by its path: ./debian12.qcow2
+    ");
+    insta::assert_snapshot!(run("./none.qcow2"), @r"
+    status 2
+    error: there is no image ./none.qcow2
+      cause: No such file or directory (os error 2)
+    ");
+    fs::write(context.dir().join("text.qcow2"), "some text").expect("a file can be written");
+    insta::assert_snapshot!(run("./text.qcow2"), @r"
+    status 2
+    error: ./text.qcow2 is not an image in the format qcow2: it is something else
+      help: give an image in the format qcow2; `qemu-img convert -O qcow2` makes one of others
+    ");
+    let ended =
+        context.vexlab(["image", "build", "debian-11"]).env("XDG_CACHE_HOME", context.empty_cache()).run();
+    insta::assert_snapshot!(ended.told(), @r"
+    status 2
+    error: there is no recipe for an image called debian-11
+      help: did you mean debian-13? there are: debian-12, debian-13
+    ");
+}
+
+fn without_mmdebstrap(context: &Context) {
+    let programs = path_without(context, "mmdebstrap");
+    let cache = context.empty_cache();
+    let call = context.vexlab(["image", "build", "debian-12"]).env("XDG_CACHE_HOME", &cache);
+    let ended = call.env("PATH", &programs).run();
+    insta::assert_snapshot!(ended.told(), @r"
+    status 20
+    error: mmdebstrap is not installed: it makes a file system of Debian's packages
+      help: apt-get install --no-install-recommends mmdebstrap
+    ");
+    assert_eq!(names_in(&cache.join("vexlab/cloud-images")), [""; 0]);
+    let ended = context.vexlab(["doctor"]).env("PATH", &programs).run();
+    assert!(ended.stdout.contains("`vexlab image build` would need it"), "{ended}");
+}
+
+fn without_qemu_img(context: &Context) {
+    let image = empty_image(context);
+    let programs = path_without(context, "qemu-img");
+    let call = context.vexlab(["image", "run", "--accel", "tcg", &image, "--", "true"]);
+    let ended = call.env("PATH", &programs).run();
+    insta::assert_snapshot!(ended.told(), @r"
+    status 20
+    error: qemu-img is not installed
+      help: apt-get install qemu-utils
+    ");
+}
+
+/// A disk on which there is nothing.
+fn empty_image(context: &Context) -> String {
+    let image = context.dir().join("empty.qcow2");
+    let made = context
+        .program(Path::new("qemu-img"))
+        .args(["create", "-q", "-f", "qcow2"])
+        .arg(&image)
+        .arg("64M")
+        .run();
+    assert_eq!(made.status, 0, "{made}");
+    image.display().to_string()
+}
+
+/// What the program says of a disk from which nothing boots.
+fn boot_nothing(context: &Context, cache: &Path, path: Option<&str>) -> String {
+    let image = empty_image(context);
+    let arguments = ["image", "run", "--accel", "tcg", "--limit", "20", &image, "--", "true"];
+    let mut call = context.vexlab(arguments).env("XDG_CACHE_HOME", cache);
+    if let Some(path) = path {
+        call = call.env("PATH", path);
+    }
+    let ended = call.run();
+    assert_eq!(ended.status, 20, "{ended}");
+    ended.stderr
+}
+
+fn without_cloud_init(context: &Context) {
+    let cache = context.own_cache();
+    let said = boot_nothing(context, &cache, None);
+    for part in [
+        "did not say within 20 s that it is ready",
+        "its last words on the console were",
+        "No bootable device",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    for part in ["staging", "states"] {
+        assert_eq!(names_in(&cache.join("vexlab").join(part)), [""; 0], "leavings in {part}");
+    }
+    assert_eq!(processes_with(&context.dir().display().to_string()), [], "processes are left");
+}
+
+/// The port that was chosen for ssh belongs to someone else when QEMU wants it: another is taken.
+fn a_port_that_is_taken(context: &Context) {
+    let ports = context.dir().join("ports");
+    let (qemu, ports_file) = (real_qemu().display().to_string(), ports.display().to_string());
+    let script = format!(
+        r#"#!/bin/sh
+case "$*" in *hostfwd=*) ;; *) exec {qemu} "$@" ;; esac
+port=$(echo "$*" | sed 's/.*hostfwd=tcp:127.0.0.1:\([0-9]*\)-.*/\1/')
+first=yes
+[ ! -e {ports_file} ] || first=no
+echo "$port" >>{ports_file}
+[ "$first" = yes ] || exec {qemu} "$@"
+exec perl -e 'use IO::Socket::INET; $^F = 255; $s = IO::Socket::INET->new(Listen => 1, LocalAddr => "127.0.0.1",
+LocalPort => shift @ARGV) or die "no port"; exec @ARGV' "$port" {qemu} "$@"
+"#
+    );
+    let path = path_with_fake_qemu(context, &script);
+    let said = boot_nothing(context, &context.own_cache(), Some(&path));
+    assert!(said.contains("No bootable device"), "{said}");
+    let ports = fs::read_to_string(ports).expect("QEMU was called");
+    let ports: Vec<&str> = ports.lines().collect();
+    assert!(ports.len() == 2 && ports[0] != ports[1], "{ports:?}");
+}
+
+fn digest(path: &Path) -> String {
+    let output = Command::new("sha256sum").arg(path).output().expect("sha256sum can be started");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// The image of the shared cache, built once.
+fn image(context: &Context) -> (String, PathBuf) {
+    let name = std::env::var(IMAGE).expect("it is set");
+    let ended = context.vexlab(["image", "build", &name]).run();
+    assert_eq!(ended.status, 0, "{ended}");
+    let disk = context.cache().join("vexlab/cloud-images").join(&name).join("disk.img");
+    (name, disk)
+}
+
+fn a_whole_distribution(context: &Context) {
+    let (name, disk) = image(context);
+    let before = digest(&disk);
+    let source = context.dir().join("source");
+    fs::create_dir(&source).expect("a folder");
+    fs::write(source.join("file"), "one\n").expect("a file");
+    let source = source.display().to_string();
+    let run = |script: &str| {
+        let ended =
+            context.vexlab(["image", "run", &name, "--source", &source, "--", "sh", "-c", script]).run();
+        assert_eq!(ended.status, 0, "{ended}");
+        ended.stdout
+    };
+    // The first machine is booted and saved; the others are restored, and know nothing of each other.
+    let script =
+        "cat /src/file; cat /left 2>/dev/null; echo mine >/left; cat /proc/sys/kernel/random/uuid; date +%s";
+    let first = run(script);
+    fs::write(Path::new(&source).join("file"), "two\n").expect("a file");
+    let second = run(script);
+    let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
+    let (first, second) = (lines(&first), lines(&second));
+    assert_eq!((first[0].as_str(), second[0].as_str()), ("one", "two"), "the source is live");
+    assert_eq!((first.len(), second.len()), (3, 3), "nothing of one is in the next: {second:?}");
+    assert_ne!(first[1], second[1], "what is random is another each time");
+    let now =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("it is later").as_secs();
+    let there: u64 = second[2].parse().expect("a number");
+    assert!(now.abs_diff(there) < 60, "the clock is {there} and should be {now}");
+
+    let refused = run("touch /src/new 2>&1 || echo refused");
+    assert!(refused.ends_with("refused\n"), "{refused}");
+    run("test -e /lib/modules/$(uname -r)/build/Makefile && gcc --version && systemctl is-active ssh");
+    assert_eq!(digest(&disk), before, "the image was written to");
+    assert!(disk.exists() && names_in(&context.cache().join("vexlab/staging")).is_empty());
+}
