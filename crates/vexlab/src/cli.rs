@@ -31,13 +31,13 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Image(Image),
     /// Build the module, without starting a machine
-    Build(BuildArgs),
+    Build(BuildCommand),
     /// Link a Rust static library into one object that a module can have in it
     ///
     /// The object holds the exported functions and what they reach, and nothing that a kernel would refuse.
     Link(LinkArgs),
     /// Build the module, load it in a fresh machine, test it, unload it, and say the verdict
-    Test(RunArgs),
+    Test(TestCommand),
     /// Say what kernels would refuse in modules, and what is dangerous in them, without starting a machine
     ///
     /// The rules are in docs/rules.md.
@@ -174,6 +174,26 @@ pub(crate) struct BuildArgs {
 
     #[command(flatten)]
     pub(crate) how: How,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BuildCommand {
+    #[command(flatten)]
+    pub(crate) build: BuildArgs,
+
+    /// Build inside of a machine of this image, with its compiler and headers: a name, or FILE.qcow2
+    #[arg(long = "in", value_name = "IMAGE", conflicts_with = "kernel")]
+    pub(crate) inside: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TestCommand {
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+
+    /// Build and test inside of a machine of this image, with its compiler and headers: a name, or FILE.qcow2
+    #[arg(long = "in", value_name = "IMAGE", conflicts_with = "kernel")]
+    pub(crate) inside: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -83,7 +83,8 @@ impl Default for Options {
 pub struct Running {
     keeper: Keeper,
     ssh: Ssh,
-    dir: PathBuf,
+    console: PathBuf,
+    accelerator: Accelerator,
     share: Option<Share>,
     restored: bool,
 }
@@ -95,8 +96,13 @@ impl Running {
     }
 
     /// What has been said on its console, as a file.
-    pub fn console(&self) -> PathBuf {
-        self.dir.join("console.log")
+    pub fn console(&self) -> &Path {
+        &self.console
+    }
+
+    /// What runs its instructions.
+    pub fn accelerator(&self) -> Accelerator {
+        self.accelerator
     }
 
     /// QEMU's process.
@@ -371,7 +377,8 @@ impl<'a> Plan<'a> {
     }
 
     fn running(&self, keeper: Keeper, ssh: Ssh, restored: bool) -> Running {
-        Running { keeper, ssh, dir: self.dir.to_owned(), share: self.options.share.clone(), restored }
+        let (console, accelerator) = (self.dir.join("console.log"), self.machine.accelerator);
+        Running { keeper, ssh, console, accelerator, share: self.options.share.clone(), restored }
     }
 
     fn not_ready(&self, keeper: &mut Keeper, lost: Lost) -> Error {

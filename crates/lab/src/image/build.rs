@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -171,7 +172,7 @@ pub fn build(lab: &Lab, name: &str) -> Result<Image> {
         return Ok(image);
     }
     let sources = apt::source_lines(recipe.suites)?;
-    Namespace::require()?;
+    require_programs()?;
     lab.cache.require_space(SPACE, &format!("the image {name}"))?;
     make_dir(&lab.cache.path(IMAGES))?;
     let tree = Tree::new(lab, recipe)?;
@@ -179,17 +180,18 @@ pub fn build(lab: &Lab, name: &str) -> Result<Image> {
     let outside = staging.path().join("outside");
     make_dir(&outside)?;
 
-    let root = tree.0.to_string_lossy().into_owned();
+    let root = tree.root().to_string_lossy().into_owned();
     let mut packages = vec!["mmdebstrap".to_owned()];
-    packages.extend(recipe.mmdebstrap(&sources, &root));
-    step(lab, recipe, "fetching and unpacking its packages", packages, PACKAGES_LIMIT)?;
+    let mode = if is_root() { "root" } else { "fakechroot" };
+    packages.extend(recipe.mmdebstrap(mode, &sources, &root));
+    step(lab, recipe, &tree, "fetching and unpacking its packages", packages, PACKAGES_LIMIT)?;
     let out = outside.to_string_lossy().into_owned();
     let script = recipe.finishing_script();
     let finish = ["sh", "-c", &script, "sh", &root, &out].map(str::to_owned).into();
-    step(lab, recipe, "setting it up", finish, STEP_LIMIT)?;
+    step(lab, recipe, &tree, "setting it up", finish, STEP_LIMIT)?;
     let disk = staging.path().join(DISK).to_string_lossy().into_owned();
     let make = ["mke2fs", "-q", "-t", "ext4", "-E", "root_owner=0:0", "-d", &root, &disk, DISK_SIZE];
-    step(lab, recipe, "making its disk", make.map(str::to_owned).into(), STEP_LIMIT)?;
+    step(lab, recipe, &tree, "making its disk", make.map(str::to_owned).into(), STEP_LIMIT)?;
     drop(tree);
 
     finish_outside(lab, recipe, staging.path(), &outside)?;
@@ -223,10 +225,17 @@ fn finish_outside(lab: &Lab, recipe: &Recipe, dir: &Path, outside: &Path) -> Res
     fs::remove_dir_all(outside).context(|| format!("remove {}", outside.display()))
 }
 
-/// Runs one step of a build among the image's users.
-fn step(lab: &Lab, recipe: &Recipe, what: &str, command: Vec<String>, limit: Duration) -> Result<()> {
+/// Runs one step of a build.
+fn step(
+    lab: &Lab,
+    recipe: &Recipe,
+    tree: &Tree,
+    what: &str,
+    command: Vec<String>,
+    limit: Duration,
+) -> Result<()> {
     lab.progress(&format!("building {}: {what}", recipe.name), 0, 0);
-    let finished = Namespace::program(&command).merged().limit(limit).run(&lab.cancel);
+    let finished = tree.program(&command).merged().limit(limit).run(&lab.cancel);
     lab.progress_end();
     let finished = finished?;
     if finished.status.success() {
@@ -251,77 +260,55 @@ fn failed(recipe: &Recipe, what: &str, output: &str) -> Error {
             "check that the mirror can be reached ({} names another), then run the command again",
             apt::MIRROR_VARIABLE
         )
-    } else if says(&["newuidmap", "newgidmap", "subuid", "Operation not permitted"]) {
-        "without root a build needs user namespaces, `apt-get install uidmap`, and a range of your own in \
-         /etc/subuid and /etc/subgid"
-            .to_owned()
     } else {
         return error.with_source(cause);
     };
     error.with_source(cause).with_remedy(remedy)
 }
 
-/// The folder in which an image's file system is put together: it has a fixed place, so that what a build has left
-/// that was killed is found by the next. Its files have several owners, and are removed by one who may.
+/// The folder in which an image's file system is put together. It has a fixed place, so that what a build has left
+/// that was killed is found by the next.
 struct Tree(PathBuf);
+
+/// Starts the program that remembers owners, which puts itself into the background, and notes its number.
+const FAKED: &str = r#"#!/bin/sh
+said=$(faked-sysv "$@") || exit
+echo "${said##*:}" >"${0%/*}/faked.pid"
+echo "$said"
+"#;
 
 impl Tree {
     fn new(lab: &Lab, recipe: &Recipe) -> Result<Self> {
         let tree = Self(lab.cache.path(IMAGES).join(format!("{}.tree", recipe.name)));
-        tree.remove();
+        tree.clear();
         make_dir(&tree.0)?;
+        // Who owns what, where that is only noted down.
+        for (name, content, mode) in [("owners", "", 0o600), ("faked", FAKED, 0o700)] {
+            let path = tree.0.join(name);
+            let write = fs::write(&path, content)
+                .and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(mode)));
+            write.context(|| format!("write {}", path.display()))?;
+        }
         Ok(tree)
     }
 
-    fn remove(&self) {
-        if self.0.exists() {
-            let command = ["rm", "-rf", &self.0.to_string_lossy()].map(str::to_owned);
-            // Not to be cancelled: that is when it is needed most. What stays is in nobody's way.
-            let _ = Namespace::program(&command).merged().limit(STEP_LIMIT).run(&Default::default());
-        }
-    }
-}
-
-impl Drop for Tree {
-    fn drop(&mut self) {
-        self.remove();
-    }
-}
-
-/// Where the programs of a build are. A user's own `PATH` lacks some of these.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-/// Where a process may have files of several owners: a user namespace in which the user is root and the user's own
-/// range of identities is the rest; for root, as it is. All that runs in it ends with its first process.
-struct Namespace;
-
-impl Namespace {
-    /// Looks for the programs that a build needs.
-    fn require() -> Result<()> {
-        let found = |name: &str| PATH.split(':').any(|dir| Path::new(dir).join(name).is_file());
-        let needs = |name: &str, package: &'static str, why: &str| match process::find(name) {
-            None if !found(name) => Err(Error::lab(format!("{name} is not installed: {why}"))
-                .with_remedy(format!("apt-get install --no-install-recommends {package}"))),
-            _ => Ok(()),
-        };
-        needs("mmdebstrap", "mmdebstrap", "it makes a file system of Debian's packages")?;
-        needs("mke2fs", "e2fsprogs", "it makes an image's disk")?;
-        if !rustix::process::geteuid().is_root() {
-            needs("newuidmap", "uidmap", "without root a build takes the identities of your range with it")?;
-        }
-        Ok(())
+    /// The root of the image's file system.
+    fn root(&self) -> PathBuf {
+        self.0.join("root")
     }
 
-    fn program(command: &[String]) -> Program {
-        let user: &[&str] = if rustix::process::geteuid().is_root() {
-            &[]
-        } else {
-            &["--user", "--map-root-user", "--map-auto"]
-        };
-        Program::new("unshare")
+    /// A program for which files have the owners that they are to have in the image. Run by root they have them.
+    /// For others `fakeroot` remembers who they would be, and `fakechroot` has programs see the folder as the root:
+    /// a user's range of identities would need `newuidmap`, which gets no privileges from a vexlab, as nothing does.
+    fn program(&self, command: &[String]) -> Program {
+        let place = |name: &str| self.0.join(name).to_string_lossy().into_owned();
+        let (faked, owners) = (place("faked"), place("owners"));
+        let as_root = ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child=KILL", "--"];
+        let as_user = ["fakechroot", "fakeroot", "-f", &faked, "-i", &owners, "-s", &owners, "--"];
+        let around: &[&str] = if is_root() { &as_root } else { &as_user };
+        Program::new(around[0])
             .from_package("util-linux")
-            .args(user)
-            .args(["--mount", "--pid", "--fork", "--mount-proc", "--kill-child=KILL", "--"])
+            .args(&around[1..])
             .args(command)
             // Of the machine that this runs on nothing is to be seen in an image.
             .env("LC_ALL", "C.UTF-8")
@@ -331,6 +318,50 @@ impl Namespace {
             // The kernel's package would have one made that nobody starts.
             .env("INITRD", "No")
     }
+
+    fn clear(&self) {
+        let number = fs::read_to_string(self.0.join("faked.pid")).unwrap_or_default();
+        if let Some(number) = number.trim().parse().ok().and_then(rustix::process::Pid::from_raw)
+            && let Ok(line) = fs::read(format!("/proc/{}/cmdline", number.as_raw_nonzero()))
+            && String::from_utf8_lossy(&line).contains(&*self.0.to_string_lossy())
+        {
+            // It outlives what it was started for where that was killed.
+            let _ = rustix::process::kill_process(number, rustix::process::Signal::KILL);
+        }
+        // What stays is in nobody's way, and the next build's to remove.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+impl Drop for Tree {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Where the programs of a build are. A user's own `PATH` lacks some of these.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Looks for the programs that a build needs.
+fn require_programs() -> Result<()> {
+    let found = |name: &str| PATH.split(':').any(|dir| Path::new(dir).join(name).is_file());
+    let needs = |name: &str, package: &str, why: &str| match process::find(name) {
+        None if !found(name) => Err(Error::lab(format!("{name} is not installed: {why}"))
+            .with_remedy(format!("apt-get install --no-install-recommends {package}"))),
+        _ => Ok(()),
+    };
+    needs("mmdebstrap", "mmdebstrap", "it makes a file system of Debian's packages")?;
+    needs("mke2fs", "e2fsprogs", "it makes an image's disk")?;
+    if !is_root() {
+        let both = "fakechroot fakeroot";
+        needs("fakechroot", both, "it takes the place of root when an image is built")?;
+        needs("fakeroot", both, "it takes the place of root when an image is built")?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -355,11 +386,6 @@ mod tests {
         building the image debian-12 failed: fetching and unpacking its packages
         cp: error writing 'x': No space left on device
         make space on that file system, then run the command again
-        ");
-        insta::assert_snapshot!(said("newuidmap: uid range [0-1) -> [1000-1001) not allowed\n"), @r"
-        building the image debian-12 failed: fetching and unpacking its packages
-        newuidmap: uid range [0-1) -> [1000-1001) not allowed
-        without root a build needs user namespaces, `apt-get install uidmap`, and a range of your own in /etc/subuid and /etc/subgid
         ");
         insta::assert_snapshot!(said("something else\n"), @r"
         building the image debian-12 failed: fetching and unpacking its packages

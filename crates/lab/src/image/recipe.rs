@@ -143,11 +143,10 @@ impl Recipe {
     }
 
     /// mmdebstrap's arguments for a file system in the folder `root`, with packages from these sources.
-    pub(super) fn mmdebstrap(&self, sources: &str, root: &str) -> Vec<String> {
+    pub(super) fn mmdebstrap(&self, mode: &str, sources: &str, root: &str) -> Vec<String> {
         let mut arguments: Vec<String> =
-            ["--mode=root", "--format=directory", "--variant=minbase", "--architectures=amd64"]
-                .map(str::to_owned)
-                .into();
+            ["--format=directory", "--variant=minbase", "--architectures=amd64"].map(str::to_owned).into();
+        arguments.push(format!("--mode={mode}"));
         let options =
             ["APT::Install-Recommends \"false\"", "Acquire::Languages \"none\"", "Acquire::Retries \"2\""];
         arguments.extend(options.map(|option| format!("--aptopt={option}")));
@@ -169,6 +168,11 @@ impl Recipe {
         format!(
             r#"set -eu
 root=$1 out=$2
+# Who only plays root has made links that lead out of the image.
+find "$root" -xdev -type l -lname "$root/*" | while read -r link; do
+	target=$(readlink "$link")
+	ln -sfn "${{target#"$root"}}" "$link"
+done
 # Each machine gets its own.
 rm -f "$root"/etc/ssh/ssh_host_* "$root"/boot/initrd.img-*
 : >"$root/etc/machine-id"
@@ -246,12 +250,13 @@ mod tests {
 
     #[test]
     fn mmdebstrap_is_told_where_everything_comes_from() {
-        let arguments = RECIPES[0].mmdebstrap("deb [signed-by=K] http://m/debian bookworm main\n", "/root");
+        let arguments =
+            RECIPES[0].mmdebstrap("root", "deb [signed-by=K] http://m/debian bookworm main\n", "/root");
         insta::assert_snapshot!(arguments.join("\n"), @r#"
-        --mode=root
         --format=directory
         --variant=minbase
         --architectures=amd64
+        --mode=root
         --aptopt=APT::Install-Recommends "false"
         --aptopt=Acquire::Languages "none"
         --aptopt=Acquire::Retries "2"

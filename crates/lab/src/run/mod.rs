@@ -5,6 +5,8 @@
 //! module. The machine is restored, or boots, while the module is built. Both go through the same phases, in [`boot`] and [`steps`], and end in [`Record::class`].
 
 mod boot;
+/// In a machine with a distribution.
+pub mod inside;
 mod steps;
 mod trouble;
 

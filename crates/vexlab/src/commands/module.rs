@@ -4,18 +4,30 @@
 use std::path::Path;
 
 use lab::Lab;
+use lab::cache::Staging;
 use lab::error::{Error, Kind, Result};
+use lab::image::{self, Base, Share};
+use lab::machine::Accelerator;
 use lab::project::Project;
+use lab::run::inside::{self, Place};
 use lab::verdict::Class;
 use lab::{build, kernel, run};
 
 use super::kernels;
-use crate::cli::{BuildArgs, LinkArgs, RunArgs};
+use crate::cli::{BuildCommand, LinkArgs, RunArgs, TestCommand};
 use crate::output;
 
-/// Builds the project's module for each kernel.
-pub(crate) fn build(lab: &Lab, dir: &Path, arguments: &BuildArgs) -> Result<()> {
+/// Builds the project's module for each kernel, or in a machine.
+pub(crate) fn build(lab: &Lab, dir: &Path, command: &BuildCommand) -> Result<()> {
     let project = Project::find(dir)?;
+    let arguments = &command.build;
+    if let Some(image) = &command.inside {
+        let machine = Inside::start(lab, &project, image, None, false)?;
+        let built = inside::build(lab, &project, &machine.place(), (&arguments.how).into())?;
+        let (module, release) = (&built.module, &built.release);
+        output::print(format!("{module} for {release} in {image} ({:.2} s)", built.time.as_secs_f64()));
+        return Ok(());
+    }
     for kernel in kernels(lab, &arguments.kernel, Some(&project))? {
         let built = build::build(lab, &project, &kernel, (&arguments.how).into())?;
         build::check(lab, &kernel, &built, &project.manifest().check, false)?;
@@ -41,9 +53,22 @@ pub(crate) fn link(lab: &Lab, arguments: &LinkArgs) -> Result<()> {
 }
 
 /// Tests the project's module on each kernel. The exit status is that of the worst verdict.
-pub(crate) fn test(lab: &Lab, dir: &Path, arguments: &RunArgs) -> Result<u8> {
+pub(crate) fn test(lab: &Lab, dir: &Path, command: &TestCommand) -> Result<u8> {
     let project = Project::find(dir)?;
+    let arguments = &command.run;
     let options: run::Options = arguments.into();
+    if let Some(image) = &command.inside {
+        let tested = Inside::start(lab, &project, image, options.accelerator, options.cold)
+            .and_then(|machine| inside::test(lab, &project, &machine.place(), options.build));
+        let class = match tested {
+            Ok(record) => {
+                output::verdict(&what(&project, arguments), image, &record);
+                record.class
+            }
+            Err(error) => report(&what(&project, arguments), image, error)?,
+        };
+        return Ok(class.exit_status());
+    }
     let mut worst = Class::Passed;
     for kernel in kernels(lab, &arguments.build.kernel, Some(&project))? {
         let class = match run::test(lab, &project, &kernel, options) {
@@ -58,6 +83,40 @@ pub(crate) fn test(lab: &Lab, dir: &Path, arguments: &RunArgs) -> Result<u8> {
         }
     }
     Ok(worst.exit_status())
+}
+
+/// A machine with a distribution that sees a project, for as long as this value is there.
+struct Inside {
+    name: String,
+    machine: image::Running,
+    _dir: Staging,
+}
+
+impl Inside {
+    fn start(
+        lab: &Lab,
+        project: &Project,
+        name: &str,
+        accelerator: Option<Accelerator>,
+        cold: bool,
+    ) -> Result<Self> {
+        let base = Base::find(lab, name)?;
+        let share = Share { path: project.root().to_owned(), writable: false };
+        let options = image::Options { accelerator, cold, share: Some(share), ..Default::default() };
+        let dir = lab.cache.staging()?;
+        let mut machine = image::up(lab, &base, &options, dir.path())?;
+        machine.mount_source()?;
+        Ok(Self { name: name.to_owned(), machine, _dir: dir })
+    }
+
+    fn place(&self) -> Place<'_> {
+        Place {
+            name: &self.name,
+            ssh: self.machine.ssh(),
+            console: self.machine.console(),
+            accelerator: self.machine.accelerator(),
+        }
+    }
 }
 
 /// The module as the verdict names it: a pass without Rust must not read like one with it.
