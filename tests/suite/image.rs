@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 use std::fs;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use libtest_mimic::Trial;
+use rustix::process::Signal;
 
 use crate::command_line::{path_with_fake_qemu, path_without, real_qemu};
 use crate::harness::{Context, USUAL, machine, names_in, plain, processes_with};
@@ -21,11 +23,14 @@ pub(crate) fn tests() -> Vec<Trial> {
         plain("image::what_is_no_image", USUAL, what_is_no_image),
         plain("image::without_mmdebstrap", USUAL, without_mmdebstrap),
         plain("image::without_qemu_img", USUAL, without_qemu_img),
+        plain("image::interrupted_build", USUAL, interrupted_build),
         machine("image::without_cloud_init", USUAL, without_cloud_init),
         machine("image::a_port_that_is_taken", USUAL, a_port_that_is_taken),
     ];
     if std::env::var_os(IMAGE).is_some() {
         tests.push(machine("image::a_whole_distribution", BUILD, a_whole_distribution));
+        tests.push(machine("image::building_and_testing_inside", BUILD, building_and_testing_inside));
+        tests.push(machine("image::a_damaged_state", BUILD, a_damaged_state));
     }
     tests
 }
@@ -105,6 +110,23 @@ fn without_qemu_img(context: &Context) {
     error: qemu-img is not installed
       help: apt-get install qemu-utils
     ");
+}
+
+/// A build that waits for its mirror is interrupted, and leaves nothing.
+fn interrupted_build(context: &Context) {
+    let silent = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let mirror = format!("http://{}", silent.local_addr().expect("it has an address"));
+    let cache = context.empty_cache();
+    let call = context.vexlab(["image", "build", "debian-12"]).env("XDG_CACHE_HOME", &cache);
+    let running = call.env("VEXLAB_DEBIAN_MIRROR", mirror).start();
+    let (_client, _) = silent.accept().expect("the mirror is asked");
+    running.signal(Signal::INT);
+    let ended = running.wait();
+    assert_eq!(ended.status, 130, "{ended}");
+    assert_eq!(processes_with(&context.dir().display().to_string()), [], "processes are left");
+    for part in ["staging", "cloud-images"] {
+        assert_eq!(names_in(&cache.join("vexlab").join(part)), [""; 0], "leavings in {part}");
+    }
 }
 
 /// A disk on which there is nothing.
@@ -221,4 +243,54 @@ fn a_whole_distribution(context: &Context) {
     run("test -e /lib/modules/$(uname -r)/build/Makefile && gcc --version && systemctl is-active ssh");
     assert_eq!(digest(&disk), before, "the image was written to");
     assert!(disk.exists() && names_in(&context.cache().join("vexlab/staging")).is_empty());
+}
+
+fn building_and_testing_inside(context: &Context) {
+    let (name, _) = image(context);
+    let test = |case: &str| context.vexlab(["test", "--in", &name]).dir(&context.case(case)).run();
+    let ended = test("good_c");
+    assert_eq!(ended.status, 0, "{ended}");
+    assert!(ended.stdout.contains(&format!("passed: good_c on {name}")), "{ended}");
+
+    let ended = test("init_error");
+    assert_eq!(ended.status, 12, "{ended}");
+    for part in
+        [" FAIL  load", "refused-by-kernel: init_error on", "kernel: init_error: there is no such device"]
+    {
+        assert!(ended.stdout.contains(part), "{part}: {ended}");
+    }
+    let ended = test("init_oops");
+    assert!(ended.status == 14 && ended.stdout.contains("BUG: kernel NULL pointer dereference"), "{ended}");
+
+    let dir = context.case("good_c");
+    fs::write(dir.join("good_c.c"), "#error no such luck\n").expect("the copy can be written");
+    let ended = context.vexlab(["build", "--in", &name]).dir(&dir).run();
+    let place = dir.join("good_c.c").display().to_string();
+    assert!(
+        ended.status == 10 && ended.stderr.contains("no such luck") && ended.stderr.contains(&place),
+        "{ended}"
+    );
+    assert!(!dir.join("good_c.o").exists(), "nothing is written beside the sources");
+}
+
+/// A saved machine that can't be used is dropped with a note, and another one is booted.
+fn a_damaged_state(context: &Context) {
+    let (name, _) = image(context);
+    let cache = context.own_cache();
+    std::os::unix::fs::symlink(
+        context.cache().join("vexlab/cloud-images"),
+        cache.join("vexlab/cloud-images"),
+    )
+    .expect("a link to the images");
+    let run = || {
+        let ended = context.vexlab(["image", "run", &name, "--", "true"]).env("XDG_CACHE_HOME", &cache).run();
+        assert_eq!(ended.status, 0, "{ended}");
+        ended.stderr
+    };
+    assert!(!run().contains("can't be used"));
+    let states = cache.join("vexlab/states");
+    let state = states.join(&names_in(&states)[0]);
+    fs::write(state.join("devices"), "nonsense").expect("the state can be written");
+    assert!(run().contains("the saved machine can't be used, so one is booted"));
+    assert!(!run().contains("can't be used"), "the new state is good");
 }

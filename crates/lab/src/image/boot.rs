@@ -357,7 +357,7 @@ impl<'a> Plan<'a> {
         });
         Ok(match restored? {
             Ok((keeper, port)) => {
-                let keys = Keys::copy(&from, self.dir)?;
+                let keys = Keys::copy(from, self.dir)?;
                 Ok(self.running(keeper, Ssh::new(self.dir, &keys, port, USER)?, true))
             }
             Err(lost) => Err(lost),

@@ -15,7 +15,7 @@ use crate::cache::make_dir;
 use crate::error::{Context, Error, Result};
 use crate::initramfs;
 use crate::kernel::{Config, unpack_image};
-use crate::process::{self, Program};
+use crate::process::Program;
 
 /// The folder of images in the cache.
 const IMAGES: &str = "cloud-images";
@@ -313,7 +313,7 @@ impl Tree {
             // Of the machine that this runs on nothing is to be seen in an image.
             .env("LC_ALL", "C.UTF-8")
             .env("DEBIAN_FRONTEND", "noninteractive")
-            .env("PATH", PATH)
+            .env("PATH", path())
             .env_remove("TMPDIR")
             // The kernel's package would have one made that nobody starts.
             .env("INITRD", "No")
@@ -343,16 +343,21 @@ fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// Where the programs of a build are. A user's own `PATH` lacks some of these.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Where the programs of a build are: in the user's `PATH`, and where root's are, which it may lack.
+fn path() -> String {
+    let path = std::env::var("PATH").unwrap_or_default();
+    format!("{path}:/usr/sbin:/sbin")
+}
 
 /// Looks for the programs that a build needs.
 fn require_programs() -> Result<()> {
-    let found = |name: &str| PATH.split(':').any(|dir| Path::new(dir).join(name).is_file());
-    let needs = |name: &str, package: &str, why: &str| match process::find(name) {
-        None if !found(name) => Err(Error::lab(format!("{name} is not installed: {why}"))
-            .with_remedy(format!("apt-get install --no-install-recommends {package}"))),
-        _ => Ok(()),
+    let path = path();
+    let needs = |name: &str, package: &str, why: &str| {
+        if path.split(':').any(|dir| Path::new(dir).join(name).is_file()) {
+            return Ok(());
+        }
+        Err(Error::lab(format!("{name} is not installed: {why}"))
+            .with_remedy(format!("apt-get install --no-install-recommends {package}")))
     };
     needs("mmdebstrap", "mmdebstrap", "it makes a file system of Debian's packages")?;
     needs("mke2fs", "e2fsprogs", "it makes an image's disk")?;

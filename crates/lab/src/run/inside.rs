@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use sha2::{Digest, Sha256};
 use siphasher::sip::SipHasher24;
 
 use helper::{Helper, Lost, Said};
@@ -140,7 +141,7 @@ impl<'a> Inside<'a> {
         let rust = build::rust_part(self.lab, self.project, &kernel, options, Path::new(SOURCE))?;
         let root = format!("{BUILDS}/{}", self.project.name());
         if let Some(rust) = &rust {
-            self.check_interface(rust, &headers, &format!("{root}-interface"))?;
+            self.check_interface(rust, &release, &headers, &format!("{root}-interface"))?;
         }
         let dir = self.provide_sources(rust.as_ref(), &headers, &root)?;
         let mut words = make_words(&headers, &dir);
@@ -211,21 +212,26 @@ impl<'a> Inside<'a> {
         Kernel::elsewhere(&format!("in-{release}"), release, &dir)
     }
 
-    /// Has the machine's compiler compare the header with the Rust side.
-    fn check_interface(&mut self, rust: &RustPart, headers: &str, dir: &str) -> Result<()> {
-        let mut changed = false;
+    /// Has the machine's compiler compare the header with the Rust side. What has been found to agree for this
+    /// kernel is not compared again: a fresh machine would begin anew each time.
+    fn check_interface(&mut self, rust: &RustPart, release: &str, headers: &str, dir: &str) -> Result<()> {
+        let stamp = self.project.output_dir().join(format!("in-{release}/interface-stamp"));
+        let mut hash = Sha256::new();
         for (name, content) in &rust.interface {
-            changed |= self.put(&format!("{dir}/{name}"), content)?;
+            hash.update(format!("{name} {}\n", content.len()));
+            hash.update(content);
         }
-        if !changed {
+        let digest: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        if rust.interface.is_empty() || fs::read_to_string(&stamp).is_ok_and(|agreed| agreed == digest) {
             return Ok(());
+        }
+        for (name, content) in &rust.interface {
+            self.put(&format!("{dir}/{name}"), content)?;
         }
         let said = self.make(&make_words(headers, dir))?;
         if said.status == 0 {
-            return Ok(());
+            return crate::cache::write_atomically(&stamp, digest.as_bytes());
         }
-        // It is to be compared again even if nothing changes.
-        self.put(&format!("{dir}/Kbuild"), b"")?;
         Err(Error::new(Kind::Build, "the header and the Rust side differ: the comparison failed")
             .with_source(build::compiler_output(&said.text(), &[])))
     }
@@ -569,7 +575,13 @@ mod tests {
         };
         assert_eq!(of(Some("/h"), Some("6.1.0-56-amd64")).unwrap(), "/h");
         let said = |error: Error| format!("{error}\n{}", error.remedy().unwrap_or_default());
-        insta::assert_snapshot!(said(of(Some("/h"), Some("6.1.0-55-amd64")).unwrap_err()), @"");
-        insta::assert_snapshot!(said(of(None, None).unwrap_err()), @"");
+        insta::assert_snapshot!(said(of(Some("/h"), Some("6.1.0-55-amd64")).unwrap_err()), @r"
+        the machine demo runs 6.1.0-56-amd64, and its headers in /h are those of 6.1.0-55-amd64
+        in the machine: apt-get install linux-headers-6.1.0-56-amd64
+        ");
+        insta::assert_snapshot!(said(of(None, None).unwrap_err()), @r"
+        the machine demo has no headers of its kernel 6.1.0-56-amd64
+        in the machine: apt-get install linux-headers-6.1.0-56-amd64
+        ");
     }
 }

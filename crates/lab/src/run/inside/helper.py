@@ -79,7 +79,6 @@ def op_ask(request):
     descriptor = os.open(request["path"], os.O_RDWR)
     try:
         os.write(descriptor, request["input"].encode())
-        os.lseek(descriptor, 0, os.SEEK_SET)
         return {"data": base64.b64encode(os.read(descriptor, 65536)).decode()}
     finally:
         os.close(descriptor)
