@@ -101,6 +101,17 @@ impl Running {
         kill_process(self.group(), signal).unwrap_or_else(|error| panic!("signal {}: {error}", self.what));
     }
 
+    /// Whether it has not ended yet.
+    pub(crate) fn runs(&mut self) -> bool {
+        self.child.try_wait().expect("a child can be waited for").is_none()
+    }
+
+    /// Writes to the program's standard input, which stays open.
+    pub(crate) fn write(&mut self, bytes: &[u8]) {
+        let stdin = self.stdin.as_mut().expect("standard input is open");
+        stdin.write_all(bytes).unwrap_or_else(|error| panic!("write to {}: {error}", self.what));
+    }
+
     pub(crate) fn stdout(&self) -> String {
         self.stdout.text()
     }
@@ -165,7 +176,7 @@ impl Ended {
     /// What a user reads in the end: the status and both outputs, without the lines that say what takes long,
     /// since that differs.
     pub(crate) fn told(&self) -> String {
-        let passing = ["compiling ", "booting ", "fetching ", "unpacking ", "waiting "];
+        let passing = ["compiling ", "copying ", "booting ", "fetching ", "unpacking ", "waiting "];
         let stays = |line: &&str| !passing.iter().any(|word| line.starts_with(word));
         let lines = self.stdout.lines().chain(self.stderr.lines().filter(stays));
         lines.fold(format!("status {}", self.status), |text, line| text + "\n" + line)

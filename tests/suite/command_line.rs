@@ -119,7 +119,7 @@ fn exit_statuses(context: &Context) {
     status 0
     # Exit statuses
 
-    Every run ends in one class, and each class has its own exit status. `vexlab run` and `vexlab shell` exit with the command's own status when the command was run, and nothing else went wrong.
+    Every run ends in one class, and each class has its own exit status. `vexlab run`, `vexlab exec` and `vexlab shell` exit with the command's own status when the command was run, and nothing else went wrong.
 
     | status | class | meaning |
     | ---: | --- | --- |
@@ -178,7 +178,7 @@ fn init_writes_a_project(context: &Context) {
 }
 
 /// A `PATH` with all that the present one has, but no emulator.
-fn path_without_qemu(context: &Context) -> PathBuf {
+pub(crate) fn path_without_qemu(context: &Context) -> PathBuf {
     path_without(context, "qemu-")
 }
 

@@ -112,6 +112,19 @@ impl Context {
         place
     }
 
+    /// The same, with the machines that have booted already: what is started in it is restored, and what is saved
+    /// is saved for all.
+    pub(crate) fn own_machines(&self) -> PathBuf {
+        let place = self.own_cache();
+        // What is published is renamed, which takes one file system.
+        for part in ["states", "initramfs", "staging"] {
+            let shared = self.cache.join("vexlab").join(part);
+            fs::create_dir_all(&shared).expect("the shared cache can be written");
+            symlink(shared, place.join("vexlab").join(part)).expect("a link to a part of the shared cache");
+        }
+        place
+    }
+
     /// The shared cache.
     pub(crate) fn cache(&self) -> &Path {
         &self.cache
@@ -134,6 +147,7 @@ impl Context {
         settings.add_filter(r"\d+\.\d+ s\b", "[TIME] s");
         settings.add_filter(r"\b6\.1\.0-\d+(-cloud)?-amd64\b", "[RELEASE]");
         settings.add_filter(r"process \d+,", "process [PID],");
+        settings.add_filter(r"keeper is process \d+", "keeper is process [PID]");
         settings
     }
 }

@@ -18,6 +18,12 @@ mod cases;
 mod check;
 /// What is wrong with what the user wrote, and what the program says then.
 mod command_line;
+/// Files into and out of machines in the background.
+mod copies;
+/// Machines in the background, from `up` to `rm`.
+mod environment;
+/// Commands in machines in the background.
+mod exec;
 /// A test's surroundings: its folder, its time, its turn.
 mod harness;
 /// Whole distributions. What needs a real image runs by `make image-test` only.
@@ -55,6 +61,9 @@ fn main() {
         check::tests(),
         command_line::tests(),
         image::tests(),
+        copies::tests(),
+        environment::tests(),
+        exec::tests(),
         interrupts::tests(),
         kernels::tests(),
         link::tests(),

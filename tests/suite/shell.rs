@@ -3,6 +3,7 @@ use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -25,7 +26,7 @@ pub(crate) fn tests() -> Vec<Trial> {
 }
 
 /// A shell in a machine, with a terminal of ours around it.
-struct Terminal {
+pub(crate) struct Terminal {
     user: File,
     screen: Arc<Mutex<String>>,
     child: Child,
@@ -33,6 +34,11 @@ struct Terminal {
 
 impl Terminal {
     fn open(context: &Context) -> Self {
+        Self::with(context, context.cache(), &["shell", "--no-module", "--kernel", KERNEL])
+    }
+
+    /// A call of the program on a terminal of its own.
+    pub(crate) fn with(context: &Context, cache: &Path, arguments: &[&str]) -> Self {
         let user = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
         grantpt(&user).and_then(|()| unlockpt(&user)).expect("a terminal can be used");
         let name = ptsname(&user, Vec::new()).expect("a terminal has a name");
@@ -41,16 +47,9 @@ impl Terminal {
         let share = || Stdio::from(line.try_clone().expect("a line can be shared"));
         // setsid makes the terminal the one that the program is controlled by: it is told of new sizes.
         let child = Command::new("setsid")
-            .args([
-                "--ctty",
-                "--wait",
-                env!("CARGO_BIN_EXE_vexlab"),
-                "shell",
-                "--no-module",
-                "--kernel",
-                KERNEL,
-            ])
-            .env("XDG_CACHE_HOME", context.cache())
+            .args(["--ctty", "--wait", env!("CARGO_BIN_EXE_vexlab")])
+            .args(arguments)
+            .env("XDG_CACHE_HOME", cache)
             .env("TERM", "dumb")
             .current_dir(context.dir())
             .stdin(share())
@@ -65,23 +64,23 @@ impl Terminal {
         Self { user: user.into(), screen, child }
     }
 
-    fn types(&mut self, keys: &str) {
+    pub(crate) fn types(&mut self, keys: &str) {
         self.user.write_all(keys.as_bytes()).expect("the terminal takes keys");
     }
 
-    fn screen(&self) -> String {
+    pub(crate) fn screen(&self) -> String {
         self.screen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Waits until the screen shows a text. What is typed is shown as well: the text is never typed as it is.
-    fn shows(&mut self, context: &Context, text: &str) {
+    pub(crate) fn shows(&mut self, context: &Context, text: &str) {
         let screen = Arc::clone(&self.screen);
         let shown = move || screen.lock().unwrap_or_else(PoisonError::into_inner).contains(text);
         context.wait_until(&format!("the screen shows {text:?}"), USUAL, shown);
     }
 
     /// Leaves the shell and answers with the program's status.
-    fn leaves(mut self, context: &Context, keys: &str) -> Option<i32> {
+    pub(crate) fn leaves(mut self, context: &Context, keys: &str) -> Option<i32> {
         self.types(keys);
         let child = RefCell::new(&mut self.child);
         let ended = || child.borrow_mut().try_wait().is_ok_and(|status| status.is_some());

@@ -4,8 +4,10 @@
 use std::error::Error as StdError;
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// Whose business an [`Error`] is. It decides the run's [class](crate::verdict::Class).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
     /// What the user wrote is wrong: an argument, a name, `vexlab.toml`.
     Usage,
@@ -15,6 +17,8 @@ pub enum Kind {
     Check,
     /// The lab itself could not do its work: no network, no space, no QEMU, a broken package.
     Lab,
+    /// The machine ended while something was done in it.
+    MachineLost,
     /// The user, or whoever runs `vexlab`, stopped it.
     Interrupted,
 }
@@ -62,6 +66,12 @@ impl Error {
         self
     }
 
+    /// The same as the cause of what was being done then.
+    pub fn while_doing(self, what: &str) -> Self {
+        let remedy = self.remedy.clone();
+        Self { kind: self.kind, message: what.to_owned(), remedy, source: Some(Box::new(self)) }
+    }
+
     /// Whose business it is.
     pub fn kind(&self) -> Kind {
         self.kind
@@ -82,6 +92,56 @@ impl fmt::Display for Error {
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.source.as_deref().map(|source| source as _)
+    }
+}
+
+/// An error on its way from one process of ours to another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    kind: Kind,
+    message: String,
+    /// Each with its own cause behind it.
+    causes: Vec<String>,
+    remedy: Option<String>,
+}
+
+impl From<&Error> for Told {
+    fn from(error: &Error) -> Self {
+        let causes = std::iter::successors(error.source(), |&cause| cause.source());
+        Self {
+            kind: error.kind,
+            message: error.message.clone(),
+            causes: causes.map(ToString::to_string).collect(),
+            remedy: error.remedy.clone(),
+        }
+    }
+}
+
+impl From<Told> for Error {
+    fn from(told: Told) -> Self {
+        let chain = |cause, text| Some(Box::new(Cause { text, cause }));
+        let source = told.causes.into_iter().rev().fold(None, chain);
+        let source = source.map(|cause| cause as Box<dyn StdError + Send + Sync>);
+        Self { kind: told.kind, message: told.message, remedy: told.remedy, source }
+    }
+}
+
+/// A cause of which only the words are left.
+#[derive(Debug)]
+struct Cause {
+    text: String,
+    cause: Option<Box<Cause>>,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl StdError for Cause {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.cause.as_deref().map(|cause| cause as _)
     }
 }
 
@@ -125,6 +185,15 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_told_of_an_error_is_all_of_it() {
+        let inner = Error::lab("inner").with_source("innermost");
+        let error = Error::usage("outer").with_source(inner).with_remedy("do it");
+        let told = Told::from(&error);
+        assert_eq!(told.causes, ["inner", "innermost"]);
+        assert_eq!(Told::from(&Error::from(told.clone())), told);
+    }
 
     #[test]
     fn the_nearest_name_is_one_that_was_meant() {

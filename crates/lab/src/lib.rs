@@ -25,6 +25,8 @@ pub mod console;
 mod control;
 /// What this machine has and lacks.
 pub mod doctor;
+/// Machines to live in.
+pub mod environment;
 /// Errors in the user's terms.
 pub mod error;
 /// What is told on the way.
@@ -39,6 +41,8 @@ pub mod initramfs;
 pub mod kernel;
 /// The Kernel Test Anything Protocol.
 pub mod ktap;
+/// A stream to an agent, and the conversations on it.
+pub mod link;
 /// The virtual machine and its command line.
 pub mod machine;
 /// Archives for the kernel to unpack.

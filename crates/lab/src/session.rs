@@ -10,17 +10,18 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use command_fds::{CommandFdExt, FdMapping};
-use wire::{Challenge, Decoder, Reply, Request, Stream};
+use wire::{Challenge, MAIN, Reply, Request, Stream};
 
 use crate::cancel::{Cancel, POLL};
 use crate::console::Watch;
 use crate::control::Control;
 use crate::error::{Context, Error, Result};
+use crate::link::{Incoming, Link, Outgoing, Taken};
 use crate::machine::{Machine, Sockets, Start};
 use crate::process::end_group;
 use crate::qmp::{self, Message, Version};
@@ -105,8 +106,10 @@ impl Listener for Collect {
 #[derive(Debug)]
 pub struct Session {
     child: Child,
-    incoming: Receiver<Incoming>,
+    incoming: Receiver<Event>,
+    link: Link,
     outgoing: Outgoing,
+    taken: Taken,
     watch: Arc<Watch>,
     log: Vec<LogRecord>,
     cancel: Cancel,
@@ -121,12 +124,11 @@ pub struct Session {
     answered: Instant,
 }
 
+/// What a session waits for.
 #[derive(Debug)]
-enum Incoming {
-    Reply(Reply, Instant),
-    Nonsense(String),
+enum Event {
+    Agent(Incoming),
     Control(Message),
-    Closed,
 }
 
 /// What [`Session::hear`] has heard.
@@ -134,52 +136,6 @@ enum Heard {
     Reply(Reply, Instant),
     Aside,
     Nothing,
-}
-
-/// Sends to the agent from any thread. A thread of its own writes to the socket, so that a machine that
-/// reads nothing keeps nobody from noticing.
-#[derive(Debug, Clone)]
-pub struct Outgoing {
-    frames: Sender<Vec<u8>>,
-    waiting: Arc<(Mutex<usize>, Condvar)>,
-}
-
-/// How many messages may wait to be written before a sender of input has to wait, too.
-const WAITING_LIMIT: usize = 8;
-
-impl Outgoing {
-    fn start(mut port: UnixStream) -> Self {
-        let (frames, receiver) = mpsc::channel::<Vec<u8>>();
-        let waiting = Arc::new((Mutex::new(0), Condvar::new()));
-        let outgoing = Self { frames, waiting: Arc::clone(&waiting) };
-        std::thread::spawn(move || {
-            for frame in receiver {
-                // A closed socket is noticed by the one who reads from it.
-                let _ = port.write_all(&frame);
-                *waiting.0.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
-                waiting.1.notify_all();
-            }
-        });
-        outgoing
-    }
-
-    fn send(&self, request: &Request) -> Result<(), Lost> {
-        let frame =
-            wire::encode(request).map_err(|error| Lost::Nonsense(format!("nothing, since {error}")))?;
-        *self.waiting.0.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-        self.frames.send(frame).map_err(|_| Lost::Ended { qemu: String::new() })
-    }
-
-    /// Sends one of the requests that are not answered, to the running program; waits while many are
-    /// waiting to be written. False when the session is over.
-    pub fn input(&self, request: &Request) -> bool {
-        let mut waiting = self.waiting.0.lock().unwrap_or_else(PoisonError::into_inner);
-        while *waiting >= WAITING_LIMIT {
-            waiting = self.waiting.1.wait(waiting).unwrap_or_else(PoisonError::into_inner);
-        }
-        drop(waiting);
-        self.send(request).is_ok()
-    }
 }
 
 impl Session {
@@ -218,23 +174,31 @@ impl Session {
 
         let watch = Arc::new(Watch::default());
         let (sender, incoming) = mpsc::channel();
-        let outgoing = Outgoing::start(port.try_clone().context(|| "share the agent's socket".to_owned())?);
+        let link = Link::new(port).context(|| "share the agent's socket".to_owned())?;
+        let outgoing = link.open(MAIN, {
+            let sender = sender.clone();
+            Box::new(move |incoming| sender.send(Event::Agent(incoming)).is_ok())
+        });
         std::thread::spawn({
             let watch = Arc::clone(&watch);
             move || keep_console(console, console_file, &watch)
         });
         let control = control.map(Control::open);
         if let Some(control) = &control {
-            let sender = sender.clone();
-            control.listen(move |message| sender.send(Incoming::Control(message)).is_ok())?;
+            control.listen(move |message| {
+                // Where nobody listens any more, it must still be read.
+                let _ = sender.send(Event::Control(message));
+                true
+            })?;
         }
-        std::thread::spawn(move || read_replies(port, &sender));
         let random = || "read random bytes".to_owned();
         let challenge = Challenge::from_le_bytes(crate::random_bytes().context(random)?);
         let session = Self {
             child,
             incoming,
+            link,
             outgoing,
+            taken: Taken::default(),
             watch,
             log: Vec::new(),
             cancel: cancel.clone(),
@@ -332,11 +296,12 @@ impl Session {
     /// What comes next, at the latest after a moment. What the kernel and QEMU say on the side is kept.
     fn hear(&mut self) -> Result<Heard, Lost> {
         match self.incoming.recv_timeout(POLL) {
-            Ok(Incoming::Reply(Reply::Log { level, text, .. }, _)) => {
+            Ok(Event::Agent(Incoming::Reply(Reply::Log { level, text, .. }, _))) => {
                 self.log.push(LogRecord { level, text });
             }
-            Ok(Incoming::Reply(reply, arrived)) => return Ok(Heard::Reply(reply, arrived)),
-            Ok(Incoming::Control(message)) => {
+            Ok(Event::Agent(Incoming::Reply(Reply::InputTaken { .. }, _))) => {}
+            Ok(Event::Agent(Incoming::Reply(reply, arrived))) => return Ok(Heard::Reply(reply, arrived)),
+            Ok(Event::Control(message)) => {
                 if let Some(control) = &mut self.control {
                     control.heard(message);
                     if let (Some(_), Some(why)) = (&self.restored, control.refusal()) {
@@ -344,8 +309,10 @@ impl Session {
                     }
                 }
             }
-            Ok(Incoming::Nonsense(what)) => return Err(Lost::Nonsense(what)),
-            Ok(Incoming::Closed) | Err(RecvTimeoutError::Disconnected) => return Err(self.ended()),
+            Ok(Event::Agent(Incoming::Nonsense(what))) => return Err(Lost::Nonsense(what)),
+            Ok(Event::Agent(Incoming::Closed)) | Err(RecvTimeoutError::Disconnected) => {
+                return Err(self.ended());
+            }
             Err(RecvTimeoutError::Timeout) => {
                 self.cancel.check().map_err(Lost::Interrupted)?;
                 if self.child.try_wait().is_ok_and(|status| status.is_some()) {
@@ -370,6 +337,39 @@ impl Session {
     /// The means to send input to the running program.
     pub fn outgoing(&self) -> Outgoing {
         self.outgoing.clone()
+    }
+
+    /// The stream to the agent, for conversations beside this one.
+    pub fn link(&self) -> &Link {
+        &self.link
+    }
+
+    /// Lets the machine run by itself: what concerns it as a whole is no longer waited for, and `ended` is told of its
+    /// end, with what it sent if that was no message.
+    pub fn leave(&mut self, ended: impl FnOnce(Option<String>) + Send + 'static) {
+        let mut ended = Some(ended);
+        self.outgoing = self.link.open(
+            MAIN,
+            Box::new(move |incoming| {
+                let why = match incoming {
+                    // The kernel's log, which its console has as well.
+                    Incoming::Reply(..) => return true,
+                    Incoming::Nonsense(what) => Some(what),
+                    Incoming::Closed => None,
+                };
+                if let Some(ended) = ended.take() {
+                    ended(why);
+                }
+                false
+            }),
+        );
+        self.incoming = mpsc::channel().1;
+        self.log = Vec::new();
+    }
+
+    /// What QEMU has said of itself.
+    pub fn qemu_said(&self) -> String {
+        fs::read_to_string(&self.qemu_log).unwrap_or_default().trim().to_owned()
     }
 
     /// Waits until the agent of this machine has answered the greeting that was sent when it was started.
@@ -429,7 +429,10 @@ impl Session {
         let mut oops_seen = false;
         loop {
             match self.hear()? {
-                Heard::Reply(Reply::Output { stream, data }, _) => listener.output(stream, &data),
+                Heard::Reply(Reply::Output { stream, data }, _) => {
+                    listener.output(stream, &data);
+                    self.taken.count(data.len(), &self.outgoing)?;
+                }
                 Heard::Reply(Reply::Refused { reason }, _) => {
                     return Err(Lost::Nonsense(format!("a refusal: {reason}")));
                 }
@@ -542,25 +545,4 @@ pub(crate) fn keep_console(mut console: UnixStream, mut file: File, watch: &Watc
         watch.push(&buffer[..length]);
     }
     watch.end();
-}
-
-fn read_replies(mut port: UnixStream, sender: &Sender<Incoming>) {
-    let mut decoder = Decoder::default();
-    let mut buffer = vec![0; 64 << 10];
-    while let Ok(length @ 1..) = port.read(&mut buffer) {
-        decoder.push(&buffer[..length]);
-        loop {
-            let message = match decoder.next() {
-                Ok(None) => break,
-                Ok(Some(reply)) => Incoming::Reply(reply, Instant::now()),
-                Err(error) => Incoming::Nonsense(format!("bytes that are no message: {error}")),
-            };
-            let end = matches!(message, Incoming::Nonsense(_));
-            if sender.send(message).is_err() || end {
-                return;
-            }
-        }
-    }
-    // The receiver may be gone already.
-    let _ = sender.send(Incoming::Closed);
 }

@@ -117,6 +117,7 @@ impl From<&Error> for Class {
             Kind::Build => Self::BuildFailed,
             Kind::Check => Self::RefusedByCheck,
             Kind::Lab => Self::LabFailed,
+            Kind::MachineLost => Self::MachineLost,
             Kind::Interrupted => Self::Interrupted,
         }
     }
@@ -190,8 +191,8 @@ pub struct TestResult {
 pub fn exit_status_page() -> String {
     let mut page = String::from(
         "# Exit statuses\n\nEvery run ends in one class, and each class has its own exit status. \
-         `vexlab run` and `vexlab shell` exit with the command's own status when the command was run, and \
-         nothing else went wrong.\n\n| status | class | meaning |\n| ---: | --- | --- |\n",
+         `vexlab run`, `vexlab exec` and `vexlab shell` exit with the command's own status when the command was \
+         run, and nothing else went wrong.\n\n| status | class | meaning |\n| ---: | --- | --- |\n",
     );
     for class in Class::ALL {
         page.push_str(&format!("| {} | `{}` | {} |\n", class.exit_status(), class, class.meaning()));

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The command line. Help, man pages and shell completions are made from these definitions.
 
+mod environment;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use lab::project::Size;
+
+pub(crate) use environment::{CopyArgs, ExecArgs, KeepArgs, LogsArgs, NameArgs, RemoveArgs, SshArgs, UpArgs};
 
 /// Takes a kernel module from source to a verdict in a real kernel, in a throw-away virtual machine
 #[derive(Debug, Parser)]
@@ -46,8 +50,39 @@ pub(crate) enum Command {
     ///
     /// Its output is streamed, its input is ours, and its exit status is returned.
     Run(CommandArgs),
-    /// Open a shell in a fresh machine with the module loaded
+    /// Open a shell in a fresh machine with the module loaded, or in one that `up` started
     Shell(ShellArgs),
+    /// Start a machine in the background, to be used until it is stopped
+    ///
+    /// No module is loaded: build one with `vexlab build`, bring it in with `vexlab cp` and load it with insmod, or
+    /// have `vexlab test` say a verdict in a machine of its own. Memory, processors and disks are those of
+    /// vexlab.toml; the disks are empty each time. One that was up before is started with what it had then, unless
+    /// told otherwise; after `vexlab rm`, vexlab.toml is read again.
+    Up(UpArgs),
+    /// List the machines that `up` started, and how they fare
+    Ps,
+    /// Run a command in a machine that `up` started
+    ///
+    /// Its output is streamed, its input is ours, signals are handed on to it, and its exit status is returned. It
+    /// ends with us.
+    Exec(ExecArgs),
+    /// Copy files and folders into or out of a machine that `up` started, with their modes and symbolic links
+    Cp(CopyArgs),
+    /// Print what a machine that `up` started has said on its console
+    Logs(LogsArgs),
+    /// Stop a machine; its console and its settings are kept
+    Stop(NameArgs),
+    /// Start a machine anew from its saved state; nothing of what was done in it is left
+    Restart(NameArgs),
+    /// Remove a machine with all that is kept of it
+    Rm(RemoveArgs),
+    /// Log in to a machine that has an ssh server
+    Ssh(SshArgs),
+    /// Print an ssh client's configuration for a machine that has an ssh server
+    SshConfig(NameArgs),
+    /// Keep a machine: what `up` starts
+    #[command(hide = true)]
+    Keep(KeepArgs),
     /// Machines that have booted already, which runs start from
     #[command(subcommand)]
     Cache(Cache),
@@ -302,6 +337,13 @@ pub(crate) struct CommandArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ShellArgs {
+    /// A machine that `up` started, instead of a fresh one
+    #[arg(
+        value_name = "NAME",
+        conflicts_with_all = ["kernel", "c_only", "minimal", "accel", "cold", "no_check", "no_module"]
+    )]
+    pub(crate) name: Option<String>,
+
     #[command(flatten)]
     pub(crate) run: RunArgs,
 

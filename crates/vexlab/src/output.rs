@@ -130,14 +130,8 @@ impl Reporter for Screen {
             Event::Note(line) => self.line(|| eprintln!("{line}")),
             Event::Test(test) => self.line(|| print_test(test)),
             Event::Phase(..) => {}
-            Event::Output(stream, bytes) => self.line(|| {
-                let written = match stream {
-                    wire::Stream::Stdout => stdout().write_all(bytes).and_then(|()| stdout().flush()),
-                    wire::Stream::Stderr => stderr().write_all(bytes),
-                };
-                // A reader that went away stops nothing: the verdict is the exit status.
-                drop(written);
-            }),
+            // A reader that went away stops nothing: the verdict is the exit status.
+            Event::Output(stream, bytes) => self.line(|| drop(self::stream(*stream, bytes))),
         }
     }
 }
@@ -213,6 +207,18 @@ fn indented(label: &str, text: &str) -> String {
         out.push_str(line);
     }
     out
+}
+
+/// Prints what a program in a machine printed. An error means that nobody reads its standard output any more; that
+/// nobody reads its standard error ends no program.
+pub(crate) fn stream(stream: wire::Stream, bytes: &[u8]) -> std::io::Result<()> {
+    match stream {
+        wire::Stream::Stdout => stdout().write_all(bytes).and_then(|()| stdout().flush()),
+        wire::Stream::Stderr => {
+            let _ = stderr().write_all(bytes);
+            Ok(())
+        }
+    }
 }
 
 /// Prints a line of a command's result.

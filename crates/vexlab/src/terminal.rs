@@ -3,21 +3,21 @@
 
 use std::io::{IsTerminal, Read, stdin, stdout};
 
-use lab::error::{Context, Result};
-use lab::session::Outgoing;
+use lab::error::{Context, Error, Result};
+use lab::link::Outgoing;
 use rustix::termios::{self, OptionalActions, Termios};
-use signal_hook::consts::{SIGHUP, SIGWINCH};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGWINCH};
 use signal_hook::iterator::Signals;
 use wire::{Request, WindowSize};
 
 /// The terminal with every key handed through as it is, until this value is gone.
-pub(crate) struct Raw {
+struct Raw {
     before: Termios,
 }
 
 impl Raw {
     /// Switches our terminal. Nothing where standard input or output is none.
-    pub(crate) fn enter() -> Result<Option<Self>> {
+    fn enter() -> Result<Option<Self>> {
         if !is_ours() {
             return Ok(None);
         }
@@ -38,7 +38,7 @@ impl Drop for Raw {
 }
 
 /// The terminal's size; the usual one where it has none.
-pub(crate) fn size() -> WindowSize {
+fn size() -> WindowSize {
     let usual = WindowSize { rows: 24, columns: 80 };
     termios::tcgetwinsize(stdout())
         .ok()
@@ -82,12 +82,63 @@ pub(crate) fn send_input(to: Outgoing) {
 
 /// Hands our terminal's keys to the program. They end only when the terminal is gone: then the program's is,
 /// too.
-pub(crate) fn send_keys(to: Outgoing) {
+fn send_keys(to: Outgoing) {
     send_input_until(to, HANGUP);
 }
 
+/// Where a program's keys come from: our terminal, which is raw as long as this value is there, or else our standard
+/// input, whatever that is.
+pub(crate) struct Keys {
+    on_terminal: bool,
+    raw: Option<Raw>,
+    failed: Option<Error>,
+}
+
+impl Keys {
+    /// Of our terminal where there is one.
+    pub(crate) fn ours() -> Self {
+        Self { on_terminal: is_ours(), raw: None, failed: None }
+    }
+
+    /// The terminal that the program is to get.
+    pub(crate) fn terminal(&self) -> Option<WindowSize> {
+        self.on_terminal.then(size)
+    }
+
+    /// Hands them to the program from now on.
+    pub(crate) fn send(&mut self, to: Outgoing) {
+        let entered = Raw::enter().and_then(|entered| {
+            self.raw = entered;
+            send_sizes(to.clone())
+        });
+        self.failed = entered.err();
+        match self.on_terminal {
+            true => send_keys(to),
+            false => send_input(to),
+        }
+    }
+
+    /// The program has ended: what is printed from here on is for a terminal in its ordinary state.
+    pub(crate) fn end(self) -> Result<()> {
+        self.failed.map_or(Ok(()), Err)
+    }
+}
+
+/// Hands the signals that would stop us to the program. What it makes of the first is up to it; a second stops us.
+pub(crate) fn send_signals(to: Outgoing) -> Result<()> {
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context(|| "watch for signals".to_owned())?;
+    std::thread::spawn(move || {
+        for number in signals.forever() {
+            if !to.input(&Request::Signal { number }) {
+                return;
+            }
+        }
+    });
+    Ok(())
+}
+
 /// Hands changes of our window's size to the program.
-pub(crate) fn send_sizes(to: Outgoing) -> Result<()> {
+fn send_sizes(to: Outgoing) -> Result<()> {
     let mut signals = Signals::new([SIGWINCH]).context(|| "watch the window's size".to_owned())?;
     std::thread::spawn(move || {
         for _ in signals.forever() {

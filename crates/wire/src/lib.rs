@@ -2,9 +2,9 @@
 //! Messages between `vexlab` on the host and the agent in the virtual machine.
 //!
 //! The two ends share one ordered, reliable byte stream (a virtio-serial port). Each message is one
-//! [frame](frame): a length, then the message in postcard's encoding. The host sends [`Request`]s; the
-//! agent answers each, in order, with exactly one [`Reply`] that [ends](Reply::ends_request) it, and may
-//! send other replies (output, log records) before that. The session's last message is [`Reply::Bye`]: a
+//! [frame](frame): a length, then the message with its [channel](Channel) in postcard's encoding. The host sends
+//! [`Request`]s; the agent answers each of a channel, in order, with exactly one [`Reply`] that
+//! [ends](Reply::ends_request) it, and may send other replies (output, log records) before that. The session's last message is [`Reply::Bye`]: a
 //! session that ends without one was cut short, whatever came before.
 //!
 //! Nothing here does I/O, and nothing here trusts its input: a frame from the other side is bytes until
@@ -18,11 +18,14 @@ pub mod frame;
 mod message;
 
 pub use frame::{Decoder, FrameError, encode};
-pub use message::{Challenge, Exit, Marker, MarkerError, Process, Reply, Request, SEED, Stream, WindowSize};
+pub use message::{
+    Addressed, Challenge, Channel, Exit, MAIN, Marker, MarkerError, Process, Reply, Request, SEED, Stream,
+    WINDOW, WindowSize,
+};
 
 /// The version of this protocol. Both sides send theirs in the first message, and neither goes on when
 /// they differ.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 
 /// The name of the virtio-serial port that carries the messages.
 pub const PORT: &str = "vexlab.agent";

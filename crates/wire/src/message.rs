@@ -20,6 +20,33 @@ pub struct Marker([u8; 16]);
 /// running now, and hears this host.
 pub type Challenge = u64;
 
+/// Which of the conversations on one stream a message belongs to. Each has its own requests, one at a time; what
+/// concerns the whole machine (the greeting, the kernel's log, the end) is said on [`MAIN`].
+pub type Channel = u32;
+
+/// The conversation of whoever has started the machine.
+pub const MAIN: Channel = 0;
+
+/// How many bytes of a program's input, and of its output, may be on the way on one channel without having been
+/// taken: who is slow holds back nobody else.
+pub const WINDOW: usize = 1 << 20;
+
+/// A message with the conversation that it belongs to: what travels in a frame.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Addressed<M> {
+    /// The conversation.
+    pub channel: Channel,
+    /// What is said.
+    pub message: M,
+}
+
+impl<M> Addressed<M> {
+    /// A message on a channel.
+    pub fn new(channel: Channel, message: M) -> Self {
+        Self { channel, message }
+    }
+}
+
 /// How many random bytes the host gives to a machine: what the kernel's random pool holds.
 pub const SEED: usize = 32;
 
@@ -73,7 +100,7 @@ pub struct Process {
 }
 
 /// What the host asks for. Every request is answered by exactly one [`Reply`] that ends it, except those
-/// that go to a running process (`Stdin`, `StdinEnd`, `Resize`, `Signal`), which are not answered.
+/// that go to a running process (`Stdin`, `StdinEnd`, `OutputTaken`, `Resize`, `Signal`), which are not answered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
     /// Opens the session. Answered by [`Reply::Hello`]. A machine that is saved while nothing is being carried
@@ -131,13 +158,19 @@ pub enum Request {
     },
     /// Runs a program. Ended by [`Reply::Exited`] or [`Reply::Failed`].
     Run(Process),
-    /// Bytes for the running program's standard input.
+    /// Bytes for the running program's standard input; no more than [`WINDOW`] that were not
+    /// [taken](Reply::InputTaken).
     Stdin {
         /// At most [`CHUNK`](crate::frame::CHUNK) bytes.
         data: Vec<u8>,
     },
     /// No more standard input follows.
     StdinEnd,
+    /// So many bytes of [`Reply::Output`] have been taken by whoever they are for.
+    OutputTaken {
+        /// Their number since this was said last.
+        bytes: u32,
+    },
     /// The terminal has a new size.
     Resize(WindowSize),
     /// Sends a signal to the running program's process group.
@@ -192,7 +225,13 @@ pub enum Reply {
         /// The signal that ended it.
         signal: i32,
     },
-    /// Output of the running program, or content of the file being read.
+    /// So many bytes of [`Request::Stdin`] have been taken by the program, or dropped since it takes no more.
+    InputTaken {
+        /// Their number since this was said last.
+        bytes: u32,
+    },
+    /// Output of the running program, or content of the file being read; no more than [`WINDOW`] that was not
+    /// [taken](Request::OutputTaken) while the program runs.
     Output {
         /// Where it was written.
         stream: Stream,
@@ -226,9 +265,9 @@ pub enum Reply {
 }
 
 impl Reply {
-    /// Whether this reply ends the request that it answers. `Output` and `Log` do not.
+    /// Whether this reply ends the request that it answers. `Output`, `InputTaken` and `Log` do not.
     pub fn ends_request(&self) -> bool {
-        !matches!(self, Self::Output { .. } | Self::Log { .. })
+        !matches!(self, Self::Output { .. } | Self::InputTaken { .. } | Self::Log { .. })
     }
 }
 

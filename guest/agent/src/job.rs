@@ -2,9 +2,10 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::mem;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
-use wire::{Exit, FrameError, Reply, Stream, WindowSize};
+use wire::{Channel, Exit, FrameError, Reply, Stream, WINDOW, WindowSize};
 
 use crate::port::Port;
 use crate::sys::{self, Ending};
@@ -16,8 +17,8 @@ const READ_AT_ONCE: usize = 64 << 10;
 /// of at most this size; what comes after it is a background process's, which may never stop.
 const READ_AFTER_END: usize = 1 << 20;
 
-/// From how many bytes that a program has not read on no more requests are taken from the host.
-const INPUT_FULL: usize = 4 << 20;
+/// How many bytes of input have to be taken until the host is told: not each time, and long before it waits.
+const TOLD_AT_ONCE: usize = WINDOW / 4;
 
 /// `VEOF` of a terminal's default settings, Ctrl-D.
 const END_OF_INPUT: u8 = 4;
@@ -108,8 +109,9 @@ pub(crate) struct Streams {
     pub(crate) terminal: Option<File>,
 }
 
-/// A process that carries out the current request.
+/// A process that carries out a request.
 pub(crate) struct Job {
+    channel: Channel,
     process: libc::pid_t,
     kind: Kind,
     object: String,
@@ -118,6 +120,10 @@ pub(crate) struct Job {
     outputs: [Option<(File, Stream)>; 2],
     terminal: Option<File>,
     buffer: Box<[u8]>,
+    /// How many bytes of output the host will take now.
+    output_left: usize,
+    /// How many bytes of input have been taken, or dropped, that the host has not been told of.
+    input_taken: usize,
 }
 
 impl Job {
@@ -139,6 +145,7 @@ impl Job {
         let process = sys::fork(move || tell(told, work()))?;
         let input = streams.input.map(|file| Input { file, waiting: VecDeque::new(), ended: false });
         Ok(Self {
+            channel: wire::MAIN,
             process,
             kind,
             object,
@@ -147,7 +154,19 @@ impl Job {
             outputs: streams.outputs,
             terminal: streams.terminal,
             buffer: vec![0; READ_AT_ONCE].into(),
+            output_left: WINDOW,
+            input_taken: 0,
         })
+    }
+
+    /// The same job as one of this channel.
+    pub(crate) fn on(self, channel: Channel) -> Self {
+        Self { channel, ..self }
+    }
+
+    /// The channel of the request.
+    pub(crate) fn channel(&self) -> Channel {
+        self.channel
     }
 
     /// The process's number.
@@ -158,7 +177,6 @@ impl Job {
     /// Whether the next request may be looked at before this job has ended.
     pub(crate) fn lets_requests_through(&self) -> bool {
         self.kind != Kind::OrderedHelper
-            && self.input.as_ref().is_none_or(|input| input.waiting.len() < INPUT_FULL)
     }
 
     /// The descriptor to wait for until more input can be written, or -1.
@@ -168,13 +186,28 @@ impl Job {
 
     /// The descriptor to wait for until there is output, or -1.
     pub(crate) fn wanted_output(&self, index: usize) -> RawFd {
-        self.outputs[index].as_ref().map_or(-1, |(file, _)| file.as_raw_fd())
+        let output = self.outputs[index].as_ref().filter(|_| self.output_left > 0);
+        output.map_or(-1, |(file, _)| file.as_raw_fd())
     }
 
-    /// Adds to the input. Nothing happens when the process takes no more.
+    /// Lets so much more output be sent.
+    pub(crate) fn allow_output(&mut self, bytes: u32) {
+        self.output_left = self.output_left.saturating_add(bytes as usize).min(WINDOW);
+    }
+
+    /// How much input the host is to be told of as taken, when it is worth a message.
+    pub(crate) fn tell_input(&mut self) -> Option<u32> {
+        if self.input_taken < TOLD_AT_ONCE {
+            return None;
+        }
+        u32::try_from(mem::take(&mut self.input_taken)).ok()
+    }
+
+    /// Adds to the input. It is dropped when the process takes no more.
     pub(crate) fn feed(&mut self, data: &[u8]) {
-        if let Some(input) = &mut self.input {
-            input.waiting.extend(data);
+        match &mut self.input {
+            Some(input) => input.waiting.extend(data),
+            None => self.input_taken += data.len(),
         }
         self.write_input();
     }
@@ -195,11 +228,17 @@ impl Job {
         let Some(input) = &mut self.input else { return };
         while !input.waiting.is_empty() {
             match input.file.write(input.waiting.as_slices().0) {
-                Ok(length) => drop(input.waiting.drain(..length)),
+                Ok(length) => {
+                    input.waiting.drain(..length);
+                    self.input_taken += length;
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // Nobody reads it any more.
-                Err(_) => return self.input = None,
+                Err(_) => {
+                    self.input_taken += input.waiting.len();
+                    return self.input = None;
+                }
             }
         }
         if input.ended {
@@ -221,9 +260,12 @@ impl Job {
     /// now or for ever.
     pub(crate) fn read_output(&mut self, index: usize, port: &mut Port) -> Result<usize, FrameError> {
         let Some((file, stream)) = &mut self.outputs[index] else { return Ok(0) };
-        match file.read(&mut self.buffer) {
+        let most = self.output_left.min(self.buffer.len());
+        match file.read(&mut self.buffer[..most]) {
             Ok(length @ 1..) => {
-                port.queue(&Reply::Output { stream: *stream, data: self.buffer[..length].to_vec() })?;
+                let data = self.buffer[..length].to_vec();
+                port.queue(self.channel, Reply::Output { stream: *stream, data })?;
+                self.output_left -= length;
                 return Ok(length);
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -238,13 +280,8 @@ impl Job {
     /// request.
     pub(crate) fn conclude(mut self, ending: Ending, port: &mut Port) -> Result<Reply, FrameError> {
         for index in 0..self.outputs.len() {
-            let mut left = READ_AFTER_END;
-            while left > 0 {
-                match self.read_output(index, port)? {
-                    0 => break,
-                    length => left = left.saturating_sub(length),
-                }
-            }
+            self.output_left = READ_AFTER_END;
+            while self.output_left > 0 && self.read_output(index, port)? > 0 {}
         }
         let mut told = [0; 5];
         let failure = self.failure.read_exact(&mut told).ok().and_then(|()| Failure::from_bytes(told));

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use wire::{Decoder, FrameError, Reply, Request};
+use wire::{Addressed, Channel, Decoder, FrameError, Reply, Request};
 
 use crate::boot::BootError;
 use crate::sys;
@@ -32,7 +32,7 @@ const RECEIVED_AT_ONCE: usize = 256 << 10;
 /// The port to the host.
 pub(crate) struct Port {
     device: File,
-    decoder: Decoder<Request>,
+    decoder: Decoder<Addressed<Request>>,
     outgoing: VecDeque<u8>,
     connected: bool,
 }
@@ -103,13 +103,13 @@ impl Port {
     }
 
     /// The next request that has been received as a whole.
-    pub(crate) fn request(&mut self) -> Result<Option<Request>, FrameError> {
+    pub(crate) fn request(&mut self) -> Result<Option<Addressed<Request>>, FrameError> {
         self.decoder.next()
     }
 
     /// Appends a reply to what is to be sent.
-    pub(crate) fn queue(&mut self, reply: &Reply) -> Result<(), FrameError> {
-        self.outgoing.extend(wire::encode(reply)?);
+    pub(crate) fn queue(&mut self, channel: Channel, reply: Reply) -> Result<(), FrameError> {
+        self.outgoing.extend(wire::encode(&Addressed::new(channel, reply))?);
         Ok(())
     }
 

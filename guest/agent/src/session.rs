@@ -5,7 +5,7 @@ use std::mem;
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::Duration;
 
-use wire::{Challenge, FrameError, Marker, Reply, Request, SEED};
+use wire::{Addressed, Challenge, Channel, FrameError, MAIN, Marker, Reply, Request, SEED};
 
 use crate::boot::{self, BootError};
 use crate::guard::Machine;
@@ -41,12 +41,21 @@ impl From<FrameError> for End {
     }
 }
 
-/// The places of [`Session::watched`].
+/// The places of [`Session::watched`], before those of the tasks.
 const PORT: usize = 0;
 const LOG: usize = 1;
 const CHILDREN: usize = 2;
-const INPUT: usize = 3;
-const OUTPUTS: [usize; 2] = [4, 5];
+const TASKS: usize = 3;
+
+/// How many places each task has: its input and its two outputs.
+const PLACES: usize = 3;
+
+/// A request that a process carries out.
+struct Task {
+    job: Job,
+    /// What it does, in the words of the request.
+    action: String,
+}
 
 /// Everything between the end of booting and the end of the machine.
 pub(crate) struct Session<'m> {
@@ -55,9 +64,7 @@ pub(crate) struct Session<'m> {
     port: Port,
     log: Log,
     children: File,
-    job: Option<Job>,
-    /// What the job does, in the words of the request.
-    action: String,
+    tasks: Vec<Task>,
     /// Whether the host has said hello.
     open: bool,
     /// Whether `lo` was brought up. It takes longer than the rest of the agent's booting, so it is done
@@ -65,7 +72,7 @@ pub(crate) struct Session<'m> {
     loopback: bool,
     /// Whether there may be a whole request that has not been looked at.
     more_requests: bool,
-    watched: [libc::pollfd; 6],
+    watched: Vec<libc::pollfd>,
 }
 
 impl<'m> Session<'m> {
@@ -84,12 +91,11 @@ impl<'m> Session<'m> {
             port,
             log,
             children,
-            job: None,
-            action: String::new(),
+            tasks: Vec::new(),
             open: false,
             loopback: false,
             more_requests: false,
-            watched: [libc::pollfd { fd: -1, events: 0, revents: 0 }; 6],
+            watched: Vec::new(),
         })
     }
 
@@ -105,7 +111,7 @@ impl<'m> Session<'m> {
             if !self.open {
                 self.port.discard_outgoing();
             }
-            let _ = self.port.queue(&Reply::Refused { reason });
+            let _ = self.port.queue(MAIN, Reply::Refused { reason });
         } else if let End::HostGone = end {
             return kmsg::say(kmsg::ERROR, format_args!("the host closed the port"));
         }
@@ -126,22 +132,32 @@ impl<'m> Session<'m> {
         if self.is_ready(PORT) || !self.port.is_connected() {
             self.receive()?;
         }
-        if let Some(job) = &mut self.job {
-            if self.watched[INPUT].revents != 0 {
-                job.write_input();
-            }
-            for (index, place) in OUTPUTS.into_iter().enumerate() {
-                if self.watched[place].revents != 0 {
-                    job.read_output(index, &mut self.port)?;
-                }
-            }
-        }
+        self.serve_tasks()?;
         if self.is_ready(CHILDREN) {
             self.collect_children()?;
         }
         self.take_requests()?;
         if self.open {
             self.port.send().map_err(|_| End::HostGone)?;
+        }
+        Ok(())
+    }
+
+    /// Hands on the input and the output of each task that is ready for it.
+    fn serve_tasks(&mut self) -> Result<(), End> {
+        let places = self.watched[TASKS..].chunks_exact(PLACES);
+        for (Task { job, .. }, places) in self.tasks.iter_mut().zip(places) {
+            if places[0].revents != 0 {
+                job.write_input();
+            }
+            for (index, place) in places[1..].iter().enumerate() {
+                if place.revents != 0 {
+                    job.read_output(index, &mut self.port)?;
+                }
+            }
+            if let Some(bytes) = job.tell_input() {
+                self.port.queue(job.channel(), Reply::InputTaken { bytes })?;
+            }
         }
         Ok(())
     }
@@ -159,7 +175,7 @@ impl<'m> Session<'m> {
 
     /// Whether a request may be looked at now. Before hello nothing is sent, so that has to come through.
     fn takes_requests(&self) -> bool {
-        !(self.open && self.port.is_full()) && self.job.as_ref().is_none_or(Job::lets_requests_through)
+        !(self.open && self.port.is_full()) && self.tasks.iter().all(|task| task.job.lets_requests_through())
     }
 
     fn wait(&mut self) -> Result<(), End> {
@@ -172,17 +188,16 @@ impl<'m> Session<'m> {
         if self.open && self.port.has_outgoing() {
             port_events |= libc::POLLOUT;
         }
-        let job = self.job.as_ref();
-        let output = |index| unless(full, job.map_or(-1, |job| job.wanted_output(index)));
-        let wanted = [
-            (unless(!self.port.is_connected(), port), port_events),
-            (unless(full, self.log.as_raw_fd()), libc::POLLIN),
-            (self.children.as_raw_fd(), libc::POLLIN),
-            (job.map_or(-1, Job::wanted_input), libc::POLLOUT),
-            (output(0), libc::POLLIN),
-            (output(1), libc::POLLIN),
-        ];
-        self.watched = wanted.map(|(fd, events)| libc::pollfd { fd, events, revents: 0 });
+        self.watched.clear();
+        let mut watch = |fd, events| self.watched.push(libc::pollfd { fd, events, revents: 0 });
+        watch(unless(!self.port.is_connected(), port), port_events);
+        watch(unless(full, self.log.as_raw_fd()), libc::POLLIN);
+        watch(self.children.as_raw_fd(), libc::POLLIN);
+        for Task { job, .. } in &self.tasks {
+            watch(job.wanted_input(), libc::POLLOUT);
+            watch(unless(full, job.wanted_output(0)), libc::POLLIN);
+            watch(unless(full, job.wanted_output(1)), libc::POLLIN);
+        }
         let longest = if self.more_requests && self.takes_requests() {
             Some(Duration::ZERO)
         } else {
@@ -211,7 +226,7 @@ impl<'m> Session<'m> {
             let record = record.map_err(|error| End::Refused(format!("read the kernel's log: {error}")))?;
             let Some(kmsg::Record { level, micros, text }) = record else { break };
             if self.open || level <= kmsg::WARNING {
-                self.port.queue(&Reply::Log { level, uptime_micros: micros, text })?;
+                self.port.queue(MAIN, Reply::Log { level, uptime_micros: micros, text })?;
             }
         }
         Ok(())
@@ -222,18 +237,20 @@ impl<'m> Session<'m> {
         // How many have ended isn't told; that the signal came is all that is read here.
         let _ = self.children.read(&mut [0; 1024]);
         while let Some((process, ending)) = sys::reap() {
-            if let Some(job) = self.job.take_if(|job| job.process() == process) {
+            if let Some(index) = self.tasks.iter().position(|task| task.job.process() == process) {
+                let job = self.tasks.remove(index).job;
+                let channel = job.channel();
                 let reply = job.conclude(ending, &mut self.port)?;
-                self.finish(reply)?;
+                self.finish(channel, reply)?;
             }
         }
         Ok(())
     }
 
     /// Sends the reply that ends a request, and before it what the kernel said meanwhile.
-    fn finish(&mut self, reply: Reply) -> Result<(), End> {
+    fn finish(&mut self, channel: Channel, reply: Reply) -> Result<(), End> {
         self.forward_log(MOST_RECORDS)?;
-        Ok(self.port.queue(&reply)?)
+        Ok(self.port.queue(channel, reply)?)
     }
 
     fn take_requests(&mut self) -> Result<(), End> {
@@ -246,49 +263,65 @@ impl<'m> Session<'m> {
         Ok(())
     }
 
-    fn handle(&mut self, request: Request) -> Result<(), End> {
-        match request {
+    fn handle(&mut self, Addressed { channel, message }: Addressed<Request>) -> Result<(), End> {
+        match message {
             Request::Hello { version, marker, challenge, unix_nanos, seed } => {
                 self.admit(version, marker)?;
                 self.hello(challenge, unix_nanos, &seed)
             }
             _ if !self.open => Err(End::Refused("the first message is not a hello".into())),
             Request::Put { path, mode, append, data } => {
-                self.begin(format!("put {path}"), |_| helper::put(path, mode, append, data))
+                self.begin(channel, format!("put {path}"), |_| helper::put(path, mode, append, data))
             }
-            Request::Read { path } => self.begin(format!("read {path}"), |_| helper::read(path)),
-            Request::Ask { path, input } => self.begin(format!("ask {path}"), |_| helper::ask(path, input)),
+            Request::Read { path } => self.begin(channel, format!("read {path}"), |_| helper::read(path)),
+            Request::Ask { path, input } => {
+                self.begin(channel, format!("ask {path}"), |_| helper::ask(path, input))
+            }
             Request::Load { path, parameters } => {
-                self.begin(format!("load {path}"), |machine| helper::load(machine, path, parameters))
+                self.begin(channel, format!("load {path}"), |machine| helper::load(machine, path, parameters))
             }
             Request::Unload { name } => {
-                self.begin(format!("unload {name}"), |machine| helper::unload(machine, name))
+                self.begin(channel, format!("unload {name}"), |machine| helper::unload(machine, name))
             }
             Request::Run(process) => {
                 let name = process.arguments.first().map_or("nothing", |name| name);
                 let action = format!("run {name}");
                 self.bring_loopback_up();
-                self.begin(action, |_| program::run(process))
+                self.begin(channel, action, |_| program::run(process))
             }
             Request::PowerOff => self.say_goodbye(),
-            Request::Stdin { data } => self.tell_job(|job| {
+            Request::Stdin { data } => self.tell_job(channel, |job| {
                 job.feed(&data);
                 Ok(())
             }),
-            Request::StdinEnd => self.tell_job(|job| {
+            Request::StdinEnd => self.tell_job(channel, |job| {
                 job.end_input();
                 Ok(())
             }),
-            Request::Resize(size) => self.tell_job(|job| job.resize(size)),
-            Request::Signal { number } => self.tell_job(|job| job.signal(number)),
+            Request::OutputTaken { bytes } => self.tell_job(channel, |job| {
+                job.allow_output(bytes);
+                Ok(())
+            }),
+            Request::Resize(size) => self.tell_job(channel, |job| job.resize(size)),
+            Request::Signal { number } => self.tell_job(channel, |job| job.signal(number)),
         }
     }
 
     /// Does what isn't answered to what is running. Nothing running is the ordinary case of a program that
     /// ended a moment ago.
-    fn tell_job(&mut self, what: impl FnOnce(&mut Job) -> io::Result<()>) -> Result<(), End> {
-        if let Some(Err(error)) = self.job.as_mut().map(what) {
+    fn tell_job(
+        &mut self,
+        channel: Channel,
+        what: impl FnOnce(&mut Job) -> io::Result<()>,
+    ) -> Result<(), End> {
+        let Some(Task { job, .. }) = self.tasks.iter_mut().find(|task| task.job.channel() == channel) else {
+            return Ok(());
+        };
+        if let Err(error) = what(job) {
             kmsg::say(kmsg::WARNING, format_args!("steer the running program: {error}"));
+        }
+        if let Some(bytes) = job.tell_input() {
+            self.port.queue(channel, Reply::InputTaken { bytes })?;
         }
         Ok(())
     }
@@ -296,7 +329,7 @@ impl<'m> Session<'m> {
     /// Refuses a host that is not ours, or that interrupts.
     fn admit(&self, version: u16, marker: Marker) -> Result<(), End> {
         let (our_version, our_marker) = (wire::VERSION, self.machine.marker());
-        let reason = if self.job.is_some() {
+        let reason = if !self.tasks.is_empty() {
             "a hello while a request is carried out".to_owned()
         } else if version != our_version {
             format!("the host speaks version {version}, this agent version {our_version}")
@@ -318,35 +351,38 @@ impl<'m> Session<'m> {
             .and_then(|()| sys::seed_random_numbers(seed))
             .and_then(|()| if first { sys::show_all_on_console() } else { Ok(()) });
         prepared.map_err(|error| End::Refused(format!("prepare the session: {error}")))?;
-        Ok(self.port.queue(&Reply::Hello { version: wire::VERSION, challenge })?)
+        Ok(self.port.queue(MAIN, Reply::Hello { version: wire::VERSION, challenge })?)
     }
 
-    /// Starts what a request asks for, unless something is running.
-    fn begin(&mut self, action: String, start: impl FnOnce(&Machine) -> io::Result<Job>) -> Result<(), End> {
-        if self.job.is_some() {
-            return self.finish(Reply::Failed { action, errno: libc::EBUSY });
+    /// Starts what a request asks for, unless something is running on its channel.
+    fn begin(
+        &mut self,
+        channel: Channel,
+        action: String,
+        start: impl FnOnce(&Machine) -> io::Result<Job>,
+    ) -> Result<(), End> {
+        if self.tasks.iter().any(|task| task.job.channel() == channel) {
+            return self.finish(channel, Reply::Failed { action, errno: libc::EBUSY });
         }
         match start(self.machine) {
-            Ok(job) => {
-                self.job = Some(job);
-                self.action = action;
+            Ok(job) => self.tasks.push(Task { job: job.on(channel), action }),
+            Err(error) => {
+                return self.finish(channel, Reply::Failed { action, errno: job::errno(&error) });
             }
-            Err(error) => return self.finish(Reply::Failed { action, errno: job::errno(&error) }),
         }
         Ok(())
     }
 
-    /// Ends the request that is still being carried out, tells what the kernel ended up as, and is done.
+    /// Ends the requests that are still being carried out, tells what the kernel ended up as, and is done.
     fn say_goodbye(&mut self) -> Result<(), End> {
-        if self.job.take().is_some() {
-            let action = mem::take(&mut self.action);
-            self.finish(Reply::Failed { action, errno: libc::ECANCELED })?;
+        for Task { job, action } in mem::take(&mut self.tasks) {
+            self.finish(job.channel(), Reply::Failed { action, errno: libc::ECANCELED })?;
         }
         let reply = match farewell(&self.boot_modules) {
             Ok(bye) => bye,
             Err((path, error)) => Reply::Failed { action: format!("read {path}"), errno: job::errno(&error) },
         };
-        self.finish(reply)?;
+        self.finish(MAIN, reply)?;
         Err(End::PowerOff)
     }
 }

@@ -13,6 +13,7 @@ use lab::Lab;
 use lab::console::{Severity, splat};
 use lab::kernel::Kernel;
 use lab::machine::Accelerator;
+use lab::run::Wanted;
 use lab::session::{Collect, Lost, Session};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -123,7 +124,9 @@ impl<'a> Oracle<'a> {
 
     /// A machine in which nothing has happened yet.
     fn machine(&self, dir: &tempfile::TempDir) -> Result<Session, String> {
-        lab::run::machine(self.lab, self.kernel, Some(Accelerator::Tcg), dir.path()).map_err(|error| {
+        let wanted = Wanted { accelerator: Some(Accelerator::Tcg), ..Wanted::default() };
+        let started = lab::run::machine(self.lab, self.kernel, &wanted, dir.path());
+        started.map(|(session, _)| session).map_err(|error| {
             let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
             format!("{error}{cause}")
         })

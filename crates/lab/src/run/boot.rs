@@ -17,12 +17,13 @@ use crate::error::{Context, Error, Result};
 use crate::host;
 use crate::initramfs;
 use crate::kernel::{self, Kernel};
+use crate::link::Outgoing;
 use crate::machine::{Accelerator, Board, Machine, Start, tsc_khz};
 use crate::process;
 use crate::project;
 use crate::qmp::Version;
 use crate::saved::{self, Key, State, Unfinished};
-use crate::session::{Listener, Lost, Outgoing, Session};
+use crate::session::{Listener, Lost, Session};
 use crate::verdict::Phase;
 
 /// The emulator's program.

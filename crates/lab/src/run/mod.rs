@@ -39,16 +39,37 @@ pub fn describe_for_trial(lab: &Lab, kernel: &Kernel) -> Result<Machine> {
     boot::describe(lab, kernel, &wanted, Some(Accelerator::Kvm), Path::new("."))
 }
 
+/// A machine that is wanted for itself, not for a run.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// Its memory, processors and disks.
+    pub machine: project::Machine,
+    /// The accelerator; nothing means that KVM is tried.
+    pub accelerator: Option<Accelerator>,
+    /// Start it from power-on, and save nothing of it.
+    pub cold: bool,
+    /// How long it may take to boot.
+    pub limit: Duration,
+}
+
+impl Default for Wanted {
+    fn default() -> Self {
+        let limit = project::Timeouts::default().boot;
+        Self { machine: project::Machine::default(), accelerator: None, cold: false, limit }
+    }
+}
+
 /// A machine of this kernel without a module, whose agent waits: restored where one was saved, else booted, saved
-/// and restored. Its console and QEMU's words go to `dir`.
+/// and restored. Its console, QEMU's words and its disks go to `dir`. Gives also what runs its instructions.
 ///
 /// # Errors
 ///
 /// When what it is made of can't be provided, or it does not boot.
-pub fn machine(lab: &Lab, kernel: &Kernel, accelerator: Option<Accelerator>, dir: &Path) -> Result<Session> {
-    let machine = boot::describe(lab, kernel, &project::Machine::default(), accelerator, dir)?;
-    let limit = project::Timeouts::default().boot;
-    Ok(Booting::start(lab, kernel, machine, dir, false)?.wait(limit)?.0)
+pub fn machine(lab: &Lab, kernel: &Kernel, wanted: &Wanted, dir: &Path) -> Result<(Session, Accelerator)> {
+    let machine = boot::describe(lab, kernel, &wanted.machine, wanted.accelerator, dir)?;
+    let accelerator = machine.accelerator;
+    let (session, _) = Booting::start(lab, kernel, machine, dir, wanted.cold)?.wait(wanted.limit)?;
+    Ok((session, accelerator))
 }
 
 /// What the user chose for a run, beside what `vexlab.toml` says.
@@ -195,6 +216,21 @@ fn new_dir(lab: &Lab) -> Result<PathBuf> {
 fn report_phase(lab: &Lab, phases: &mut Vec<(Phase, Duration)>, phase: Phase, time: Duration) {
     phases.push((phase, time));
     lab.reporter.event(&Event::Phase(phase, time));
+}
+
+/// How a program that could not be run counts, as a shell has it: 127 is one that isn't there, 126 one that can't
+/// be run; and why in words.
+pub(crate) fn not_run(action: &str, errno: i32) -> (Exit, String) {
+    let status = if errno == rustix::io::Errno::NOENT.raw_os_error() { 127 } else { 126 };
+    (Exit::Status(status), format!("{action}: {}", errno_text(errno)))
+}
+
+/// An error number as the manual pages name it.
+pub(crate) fn errno_text(errno: i32) -> String {
+    let error = std::io::Error::from_raw_os_error(errno);
+    let text = error.to_string();
+    let text = text.rsplit_once(" (os error").map_or(text.as_str(), |(text, _)| text);
+    format!("errno {errno} ({text})")
 }
 
 /// The path in the machine of a file that was sent to it.

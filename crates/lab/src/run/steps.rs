@@ -12,7 +12,7 @@ use wire::{Exit, Process, Reply, Request};
 
 use super::boot::{self, Booting, Terminal};
 use super::trouble::{Trouble, of_taint, verdict};
-use super::{Module, Record, guest_path, new_dir, report_phase};
+use super::{Module, Record, errno_text, guest_path, new_dir, not_run, report_phase};
 use crate::Lab;
 use crate::console::{Splat, splat};
 use crate::error::{Context, Error, Result};
@@ -299,10 +299,9 @@ impl<'a> Run<'a> {
         match reply.map_err(|lost| self.lost(lost, &name))? {
             Reply::Exited(exit) => self.exit = Some(exit),
             Reply::Failed { action, errno } => {
-                // As a shell has it: 127 is a program that isn't there, 126 one that can't be run.
-                let status = if errno == Errno::NOENT.raw_os_error() { 127 } else { 126 };
-                self.exit = Some(Exit::Status(status));
-                self.lab.note(&format!("{action}: {}", errno_text(errno)));
+                let (exit, why) = not_run(&action, errno);
+                self.exit = Some(exit);
+                self.lab.note(&why);
             }
             other => return Err(unexpected(&name, &other)),
         }
@@ -494,12 +493,4 @@ fn words_before_splat(log: &[LogRecord]) -> Vec<String> {
     let before = log.iter().map(|record| record.text.as_str()).take_while(|text| splat(text).is_none());
     let words: Vec<&str> = before.filter(|text| !text.contains("[ cut here ]")).collect();
     words[words.len().saturating_sub(LAST_WORDS)..].iter().map(|text| (*text).to_owned()).collect()
-}
-
-/// An error number as the manual pages name it.
-fn errno_text(errno: i32) -> String {
-    let error = std::io::Error::from_raw_os_error(errno);
-    let text = error.to_string();
-    let text = text.rsplit_once(" (os error").map_or(text.as_str(), |(text, _)| text);
-    format!("errno {errno} ({text})")
 }

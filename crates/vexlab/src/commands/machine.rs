@@ -4,22 +4,20 @@
 use std::path::Path;
 
 use lab::Lab;
+use lab::environment::DEFAULT_KERNEL;
 use lab::error::{Error, Result};
 use lab::event::Event;
 use lab::kernel::Kernel;
+use lab::link::Outgoing;
 use lab::project::Project;
 use lab::run::{self, Record, Terminal};
-use lab::session::Outgoing;
 use lab::verdict::Class;
-use wire::{Exit, Process, Stream};
+use wire::{Exit, Process, Stream, WindowSize};
 
-use super::kernels;
+use super::{environment, kernels};
 use crate::cli::{CommandArgs, RunArgs, ShellArgs};
 use crate::output;
-use crate::terminal::{self, Raw};
-
-/// The kernel for a machine without a project, where the user names none.
-const DEFAULT_KERNEL: &str = "debian-6.1-cloud";
+use crate::terminal::{self, Keys};
 
 /// A machine that has ended.
 struct Ended {
@@ -31,7 +29,7 @@ struct Ended {
 /// Runs a command in a machine and gives its exit status.
 pub(crate) fn run(lab: &Lab, dir: &Path, arguments: &CommandArgs) -> Result<u8> {
     let process =
-        Process { arguments: arguments.command.clone(), environment: environment(), terminal: None };
+        Process { arguments: arguments.command.clone(), environment: environment_of_ours(), terminal: None };
     let ended =
         in_machine(lab, dir, &arguments.run, arguments.no_module, process, &mut terminal::send_input)?;
     Ok(exit_status(&ended))
@@ -40,32 +38,20 @@ pub(crate) fn run(lab: &Lab, dir: &Path, arguments: &CommandArgs) -> Result<u8> 
 /// Opens a shell in a machine. Without a terminal on our side it has none either, and reads its commands from
 /// our standard input as any shell does.
 pub(crate) fn shell(lab: &Lab, dir: &Path, arguments: &ShellArgs) -> Result<u8> {
-    let on_terminal = terminal::is_ours();
-    let mut raw = None;
-    let mut failed = None;
-    let mut input = |outgoing: Outgoing| {
-        let entered = Raw::enter().and_then(|entered| {
-            raw = entered;
-            terminal::send_sizes(outgoing.clone())
-        });
-        failed = entered.err();
-        match on_terminal {
-            true => terminal::send_keys(outgoing),
-            false => terminal::send_input(outgoing),
-        }
-    };
-    let process = Process {
-        arguments: vec!["sh".into(), "-l".into()],
-        environment: environment(),
-        terminal: on_terminal.then(terminal::size),
-    };
-    let ended = in_machine(lab, dir, &arguments.run, arguments.no_module, process, &mut input);
-    // What is printed from here on is for a terminal in its ordinary state.
-    drop(raw);
-    if let Some(error) = failed {
-        return Err(error);
+    if let Some(name) = &arguments.name {
+        return environment::shell(lab, name);
     }
+    let mut keys = Keys::ours();
+    let process = a_shell(keys.terminal());
+    let mut input = |outgoing: Outgoing| keys.send(outgoing);
+    let ended = in_machine(lab, dir, &arguments.run, arguments.no_module, process, &mut input);
+    keys.end()?;
     Ok(exit_status(&ended?))
+}
+
+/// A shell as a program of a machine.
+pub(super) fn a_shell(terminal: Option<WindowSize>) -> Process {
+    Process { arguments: vec!["sh".into(), "-l".into()], environment: environment_of_ours(), terminal }
 }
 
 fn in_machine(
@@ -108,9 +94,7 @@ fn one_kernel(lab: &Lab, arguments: &RunArgs, project: Option<&Project>) -> Resu
 fn exit_status(ended: &Ended) -> u8 {
     let record = &ended.record;
     match (record.class, record.exit) {
-        (Class::Passed, Some(Exit::Status(status))) => u8::try_from(status).unwrap_or(u8::MAX),
-        // As a shell has it.
-        (Class::Passed, Some(Exit::Signal(signal))) => u8::try_from(128 + signal).unwrap_or(u8::MAX),
+        (Class::Passed, Some(exit)) => status_of(exit),
         _ => {
             output::verdict(&ended.module, &ended.kernel, record);
             record.class.exit_status()
@@ -118,6 +102,16 @@ fn exit_status(ended: &Ended) -> u8 {
     }
 }
 
-fn environment() -> Vec<(String, String)> {
+/// A program's end as a shell has it.
+pub(super) fn status_of(exit: Exit) -> u8 {
+    let status = match exit {
+        Exit::Status(status) => status,
+        Exit::Signal(signal) => 128 + signal,
+    };
+    u8::try_from(status).unwrap_or(u8::MAX)
+}
+
+/// What a program in a machine has of our environment.
+pub(super) fn environment_of_ours() -> Vec<(String, String)> {
     std::env::var("TERM").map(|term| ("TERM".to_owned(), term)).into_iter().collect()
 }

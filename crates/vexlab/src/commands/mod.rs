@@ -4,6 +4,7 @@
 mod cache;
 mod check;
 mod doctor;
+mod environment;
 mod image;
 mod kernel;
 mod machine;
@@ -19,7 +20,7 @@ use lab::machine::Accelerator;
 use lab::project::{self, Project};
 use lab::{build, run, verdict};
 
-use crate::cli::{self, Cli, Command, How, RunArgs};
+use crate::cli::{self, Cli, Command, How, RunArgs, SshArgs};
 use crate::output;
 
 /// Carries a command out. Gives the exit status.
@@ -34,6 +35,19 @@ pub(crate) fn dispatch(lab: &Lab, cli: &Cli) -> Result<u8> {
         Command::Check(arguments) => check::check(lab, &cli.project, arguments),
         Command::Run(arguments) => machine::run(lab, &cli.project, arguments),
         Command::Shell(arguments) => machine::shell(lab, &cli.project, arguments),
+        Command::Up(arguments) => environment::up(lab, &cli.project, arguments).map(|()| 0),
+        Command::Ps => {
+            environment::ps(lab);
+            Ok(0)
+        }
+        Command::Exec(arguments) => environment::exec(lab, arguments),
+        Command::Cp(arguments) => lab::environment::copy(lab, &arguments.from, &arguments.to).map(|()| 0),
+        Command::Logs(arguments) => environment::logs(lab, arguments),
+        Command::Stop(arguments) => environment::stop(lab, arguments).map(|()| 0),
+        Command::Restart(arguments) => environment::restart(lab, arguments).map(|()| 0),
+        Command::Rm(arguments) => environment::rm(lab, arguments).map(|()| 0),
+        Command::Ssh(SshArgs { machine, .. }) | Command::SshConfig(machine) => environment::ssh(lab, machine),
+        Command::Keep(arguments) => lab::environment::keep(lab, &arguments.folder).map(|()| 0),
         Command::Cache(command) => cache::cache(lab, command).map(|()| 0),
         Command::Init => init(&cli.project).map(|()| 0),
         Command::Completions { shell } => {

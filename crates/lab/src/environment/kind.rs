@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The kinds of machines that can be kept, and how each is started.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Lab;
+use crate::error::{Context, Error, Result};
+use crate::kernel;
+use crate::machine::Accelerator;
+use crate::project::{self, Project, Size};
+use crate::run::{self, Wanted};
+use crate::session::Session;
+
+use super::Name;
+
+/// The kernel for a machine without a project, where the user names none.
+pub const DEFAULT_KERNEL: &str = "debian-6.1-cloud";
+
+/// All that a machine is started with, and started anew.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settings {
+    /// What kind of machine it is.
+    pub kind: Kind,
+    /// The project's folder, as text, where it was made for one.
+    pub project: Option<String>,
+    /// Whether it starts from power-on.
+    pub cold: bool,
+}
+
+/// A kind of machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// A kernel, an initramfs with busybox, and the agent.
+    Tiny(Tiny),
+}
+
+/// A tiny machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tiny {
+    /// Its kernel, by name or by an absolute path.
+    pub kernel: String,
+    /// The accelerator; nothing means that KVM is tried.
+    pub accelerator: Option<Accelerator>,
+    /// Its memory, in bytes.
+    pub memory: u64,
+    /// Its processors.
+    pub processors: u16,
+    /// The sizes of its disks, in bytes. They are new and empty whenever it starts.
+    pub disks: Vec<u64>,
+    /// How many seconds it may take to boot.
+    pub boot_limit: u64,
+}
+
+/// What the user chose for a machine, beside what `vexlab.toml` says.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Choice<'a> {
+    /// Its kernel: a name, `host`, or the path of a build tree.
+    pub kernel: Option<&'a str>,
+    /// The accelerator.
+    pub accelerator: Option<Accelerator>,
+    /// Start from power-on.
+    pub cold: bool,
+}
+
+impl Settings {
+    /// For a machine that is made now.
+    pub(super) fn new(project: Option<&Project>, choice: &Choice<'_>) -> Self {
+        let manifest = project.map(Project::manifest);
+        let machine = manifest.map(|manifest| manifest.machine.clone()).unwrap_or_default();
+        let timeouts = manifest.map(|manifest| manifest.timeouts.clone()).unwrap_or_default();
+        let tiny = Tiny {
+            kernel: manifest.map_or(DEFAULT_KERNEL, |manifest| &manifest.kernels[0]).to_owned(),
+            accelerator: None,
+            memory: machine.memory.0,
+            processors: machine.processors,
+            disks: machine.disks.iter().map(|size| size.0).collect(),
+            boot_limit: timeouts.boot.as_secs(),
+        };
+        let project = project.map(|project| project.root().display().to_string());
+        Self { kind: Kind::Tiny(tiny), project, cold: false }.with(choice)
+    }
+
+    /// The same, but for what the user chose.
+    pub(super) fn with(mut self, choice: &Choice<'_>) -> Self {
+        let Kind::Tiny(tiny) = &mut self.kind;
+        if let Some(kernel) = choice.kernel {
+            tiny.kernel = kernel.to_owned();
+        }
+        tiny.accelerator = choice.accelerator.or(tiny.accelerator);
+        self.cold = choice.cold;
+        self
+    }
+}
+
+/// A machine that has started.
+pub(super) struct Started {
+    pub(super) session: Session,
+    pub(super) accelerator: Accelerator,
+}
+
+/// How the files of a tiny machine's disks begin.
+const DISK: &str = "disk";
+
+impl Kind {
+    /// What it runs: a kernel's name.
+    pub fn what(&self) -> &str {
+        match self {
+            Self::Tiny(tiny) => &tiny.kernel,
+        }
+    }
+
+    /// Has all that it is made of at hand, which may take a download. A kernel's path is absolute afterwards: who
+    /// starts the machine is in another folder.
+    pub(super) fn provide(&mut self, lab: &Lab) -> Result<()> {
+        match self {
+            Self::Tiny(tiny) => {
+                let kernel = kernel::resolve(lab, &tiny.kernel)?;
+                let known = kernel::KNOWN.iter().map(|known| known.name).chain([kernel::HOST]);
+                if !known.into_iter().any(|known| known == tiny.kernel) {
+                    let path = fs::canonicalize(&tiny.kernel);
+                    let path = path.context(|| format!("find {}", kernel.name()))?;
+                    tiny.kernel = path.display().to_string();
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Starts the machine with its files in `dir`, and waits until its agent answers.
+    pub(super) fn start(&self, lab: &Lab, cold: bool, dir: &Path) -> Result<Started> {
+        match self {
+            Self::Tiny(tiny) => {
+                let kernel = kernel::resolve(lab, &tiny.kernel)?;
+                let machine = project::Machine {
+                    memory: Size(tiny.memory),
+                    processors: tiny.processors,
+                    disks: tiny.disks.iter().copied().map(Size).collect(),
+                };
+                let limit = Duration::from_secs(tiny.boot_limit);
+                let wanted = Wanted { machine, accelerator: tiny.accelerator, cold, limit };
+                lab.progress(&format!("booting {}", kernel.name()), 0, 0);
+                let started = run::machine(lab, &kernel, &wanted, dir);
+                lab.progress_end();
+                let (session, accelerator) = started?;
+                Ok(Started { session, accelerator })
+            }
+        }
+    }
+
+    /// Removes what belongs to one start and not to the next.
+    pub(super) fn clean(&self, dir: &Path) {
+        match self {
+            Self::Tiny(_) => {
+                let disks = fs::read_dir(dir).into_iter().flatten().flatten();
+                for disk in disks.filter(|entry| entry.file_name().to_string_lossy().starts_with(DISK)) {
+                    // What is left of it is written over by the next start.
+                    let _ = fs::remove_file(disk.path());
+                }
+            }
+        }
+    }
+
+    /// How an ssh client reaches it.
+    ///
+    /// # Errors
+    ///
+    /// Where it has no ssh server.
+    pub(super) fn ssh(&self, name: &Name) -> Result<std::convert::Infallible> {
+        match self {
+            Self::Tiny(_) => Err(Error::usage(format!(
+                "the machine {name} has no ssh server: it is a tiny one"
+            ))
+            .with_remedy(format!(
+                "`vexlab shell {name}` opens a shell in it, `vexlab exec {name} -- COMMAND` runs a command, \
+                     `vexlab cp` copies files"
+            ))),
+        }
+    }
+}
