@@ -30,6 +30,7 @@ pub(crate) fn tests() -> Vec<Trial> {
     if std::env::var_os(IMAGE).is_some() {
         tests.push(machine("image::a_whole_distribution", BUILD, a_whole_distribution));
         tests.push(machine("image::building_and_testing_inside", BUILD, building_and_testing_inside));
+        tests.push(machine("image::kept_in_the_background", BUILD, kept_in_the_background));
         tests.push(machine("image::a_damaged_state", BUILD, a_damaged_state));
     }
     tests
@@ -293,4 +294,45 @@ fn a_damaged_state(context: &Context) {
     fs::write(state.join("devices"), "nonsense").expect("the state can be written");
     assert!(run().contains("the saved machine can't be used, so one is booted"));
     assert!(!run().contains("can't be used"), "the new state is good");
+}
+
+/// Two machines of one image run at once, each behind a port of its own, and are used by ssh and by what ssh is told.
+fn kept_in_the_background(context: &Context) {
+    let (name, _) = image(context);
+    let dir = context.case("good_c");
+    let names = ["suite-image-one", "suite-image-two"];
+    let call = |arguments: &[&str]| context.vexlab(arguments).dir(&dir).run();
+    for machine in names {
+        call(&["rm", "--force", machine]);
+        let ended = call(&["up", machine, "--image", &name]);
+        assert!(ended.status == 0 && ended.stdout.contains(&format!("vexlab ssh {machine}")), "{ended}");
+    }
+    let again = call(&["up", names[0], "--image", &name]);
+    assert!(again.status == 2 && again.stderr.contains("is running already"), "{again}");
+
+    let told = call(&["ssh", names[0], "--", "sh", "-c", "echo \"$0 two\" >~/left; id -un; exit 7", "it's"]);
+    assert_eq!((told.status, told.stdout.as_str()), (7, "vex\n"), "{told}");
+    let left = call(&["ssh", names[1], "--", "sh", "-c", "test ! -e ~/left && cat /src/Kbuild"]);
+    assert_eq!(left.stdout, fs::read_to_string(dir.join("Kbuild")).expect("the case has one"), "{left}");
+    let config = context.dir().join("ssh_config");
+    fs::write(&config, call(&["ssh-config", names[0]]).stdout).expect("a file can be written");
+    let ssh = context.program(Path::new("ssh")).arg("-F").arg(&config).args([names[0], "cat", "left"]).run();
+    assert_eq!((ssh.status, ssh.stdout.as_str()), (0, "it's two\n"), "{ssh}");
+    let exec = call(&["exec", names[0], "--", "true"]);
+    assert!(exec.status == 2 && exec.stderr.contains("is reached by ssh"), "{exec}");
+
+    let tested = call(&["test", "--in", names[0]]);
+    assert!(tested.stdout.contains(&format!("passed: good_c on {}", names[0])), "{tested}");
+    call(&["ssh", names[1], "--", "sudo", "poweroff"]);
+    context.wait_until("the machine is dead", USUAL, || call(&["ps"]).stdout.contains("it was powered off"));
+    let gone = call(&["ssh", names[1], "--", "true"]);
+    assert!(gone.status == 2 && gone.stderr.contains("is dead"), "{gone}");
+    for machine in names {
+        assert_eq!(call(&["rm", "--force", machine]).status, 0);
+        let place = context.cache().join("vexlab/machines").join(machine);
+        assert!(
+            !place.exists() && processes_with(&place.display().to_string()).is_empty(),
+            "{machine} is left"
+        );
+    }
 }

@@ -216,8 +216,9 @@ pub(crate) struct BuildCommand {
     #[command(flatten)]
     pub(crate) build: BuildArgs,
 
-    /// Build inside of a machine of this image, with its compiler and headers: a name, or FILE.qcow2
-    #[arg(long = "in", value_name = "IMAGE", conflicts_with = "kernel")]
+    /// Build inside of a machine with a distribution, with its compiler and headers: one that is up, or a
+    /// fresh one of an image (a name, or FILE.qcow2)
+    #[arg(long = "in", value_name = "NAME", conflicts_with = "kernel")]
     pub(crate) inside: Option<String>,
 }
 
@@ -226,8 +227,9 @@ pub(crate) struct TestCommand {
     #[command(flatten)]
     pub(crate) run: RunArgs,
 
-    /// Build and test inside of a machine of this image, with its compiler and headers: a name, or FILE.qcow2
-    #[arg(long = "in", value_name = "IMAGE", conflicts_with = "kernel")]
+    /// Build and test inside of a machine with a distribution, with its compiler and headers: one that is up, or a
+    /// fresh one of an image (a name, or FILE.qcow2)
+    #[arg(long = "in", value_name = "NAME", conflicts_with = "kernel")]
     pub(crate) inside: Option<String>,
 }
 

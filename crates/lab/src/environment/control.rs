@@ -146,6 +146,7 @@ pub(super) fn talk(lab: &Lab, name: &Name) -> Result<(Place, Record, UnixStream)
     if record.state != State::Running {
         return Err(not_running(&record));
     }
+    record.settings.kind.require_agent(name)?;
     let stream = order(lab, &place, &Order::Talk, Some(PATIENCE))?;
     Ok((place, record, stream))
 }

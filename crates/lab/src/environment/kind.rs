@@ -9,13 +9,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::Lab;
 use crate::error::{Context, Error, Result};
+use crate::image::{self, Base, Loader, Share};
 use crate::kernel;
 use crate::machine::Accelerator;
 use crate::project::{self, Project, Size};
 use crate::run::{self, Wanted};
-use crate::session::Session;
 
 use super::Name;
+use super::machine::Machine;
 
 /// The kernel for a machine without a project, where the user names none.
 pub const DEFAULT_KERNEL: &str = "debian-6.1-cloud";
@@ -37,6 +38,21 @@ pub struct Settings {
 pub enum Kind {
     /// A kernel, an initramfs with busybox, and the agent.
     Tiny(Tiny),
+    /// A distribution, which is reached by ssh.
+    Whole(Whole),
+}
+
+/// A machine with a distribution.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Whole {
+    /// Its image: the name of one that was built, or the absolute path of a file.
+    pub image: String,
+    /// The accelerator; nothing means that KVM is tried.
+    pub accelerator: Option<Accelerator>,
+    /// The folder that it sees as `/src`, as text.
+    pub source: Option<String>,
+    /// Whether it may write there.
+    pub writable: bool,
 }
 
 /// A tiny machine.
@@ -61,6 +77,10 @@ pub struct Tiny {
 pub struct Choice<'a> {
     /// Its kernel: a name, `host`, or the path of a build tree.
     pub kernel: Option<&'a str>,
+    /// Its image, where it is to have a distribution.
+    pub image: Option<&'a str>,
+    /// Let it write to the project's folder, which it sees as `/src`.
+    pub writable: bool,
     /// The accelerator.
     pub accelerator: Option<Accelerator>,
     /// Start from power-on.
@@ -82,16 +102,35 @@ impl Settings {
             boot_limit: timeouts.boot.as_secs(),
         };
         let project = project.map(|project| project.root().display().to_string());
-        Self { kind: Kind::Tiny(tiny), project, cold: false }.with(choice)
+        let kind = match choice.image {
+            Some(image) => Kind::Whole(Whole {
+                image: image.to_owned(),
+                accelerator: None,
+                source: project.clone(),
+                writable: false,
+            }),
+            None => Kind::Tiny(tiny),
+        };
+        Self { kind, project, cold: false }.with(choice)
     }
 
     /// The same, but for what the user chose.
     pub(super) fn with(mut self, choice: &Choice<'_>) -> Self {
-        let Kind::Tiny(tiny) = &mut self.kind;
-        if let Some(kernel) = choice.kernel {
-            tiny.kernel = kernel.to_owned();
+        match &mut self.kind {
+            Kind::Tiny(tiny) => {
+                if let Some(kernel) = choice.kernel {
+                    tiny.kernel = kernel.to_owned();
+                }
+                tiny.accelerator = choice.accelerator.or(tiny.accelerator);
+            }
+            Kind::Whole(whole) => {
+                if let Some(image) = choice.image {
+                    whole.image = image.to_owned();
+                }
+                whole.writable = choice.writable;
+                whole.accelerator = choice.accelerator.or(whole.accelerator);
+            }
         }
-        tiny.accelerator = choice.accelerator.or(tiny.accelerator);
         self.cold = choice.cold;
         self
     }
@@ -99,7 +138,7 @@ impl Settings {
 
 /// A machine that has started.
 pub(super) struct Started {
-    pub(super) session: Session,
+    pub(super) machine: Machine,
     pub(super) accelerator: Accelerator,
 }
 
@@ -111,6 +150,7 @@ impl Kind {
     pub fn what(&self) -> &str {
         match self {
             Self::Tiny(tiny) => &tiny.kernel,
+            Self::Whole(whole) => &whole.image,
         }
     }
 
@@ -125,6 +165,13 @@ impl Kind {
                     let path = fs::canonicalize(&tiny.kernel);
                     let path = path.context(|| format!("find {}", kernel.name()))?;
                     tiny.kernel = path.display().to_string();
+                }
+                Ok(())
+            }
+            Self::Whole(whole) => {
+                let base = Base::find(lab, &whole.image)?;
+                if base.loader == Loader::Firmware {
+                    whole.image = base.disk.display().to_string();
                 }
                 Ok(())
             }
@@ -147,7 +194,22 @@ impl Kind {
                 let started = run::machine(lab, &kernel, &wanted, dir);
                 lab.progress_end();
                 let (session, accelerator) = started?;
-                Ok(Started { session, accelerator })
+                Ok(Started { machine: Machine::Tiny(Box::new(session)), accelerator })
+            }
+            Self::Whole(whole) => {
+                let base = Base::find(lab, &whole.image)?;
+                let share =
+                    whole.source.as_ref().map(|path| Share { path: path.into(), writable: whole.writable });
+                let options = image::Options {
+                    accelerator: whole.accelerator,
+                    cold,
+                    share,
+                    ..image::Options::default()
+                };
+                let mut running = image::up(lab, &base, &options, dir)?;
+                running.mount_source()?;
+                let accelerator = running.accelerator();
+                Ok(Started { machine: Machine::Whole(Box::new(running)), accelerator })
             }
         }
     }
@@ -162,16 +224,34 @@ impl Kind {
                     let _ = fs::remove_file(disk.path());
                 }
             }
+            Self::Whole(_) => image::clean(dir),
         }
     }
 
-    /// How an ssh client reaches it.
+    /// Sees to it that it has an agent.
+    ///
+    /// # Errors
+    ///
+    /// Where it has none.
+    pub(super) fn require_agent(&self, name: &Name) -> Result<()> {
+        match self {
+            Self::Tiny(_) => Ok(()),
+            Self::Whole(_) => Err(Error::usage(format!("the machine {name} has a distribution in it, and is reached by ssh"))
+                .with_remedy(format!(
+                    "`vexlab ssh {name} -- COMMAND` runs a command; with `vexlab ssh-config {name} >>~/.ssh/config` \
+                     scp and editors reach it as {name}"
+                ))),
+        }
+    }
+
+    /// Sees to it that an ssh client reaches it.
     ///
     /// # Errors
     ///
     /// Where it has no ssh server.
-    pub(super) fn ssh(&self, name: &Name) -> Result<std::convert::Infallible> {
+    pub(super) fn require_ssh(&self, name: &Name) -> Result<()> {
         match self {
+            Self::Whole(_) => Ok(()),
             Self::Tiny(_) => Err(Error::usage(format!(
                 "the machine {name} has no ssh server: it is a tiny one"
             ))

@@ -12,8 +12,10 @@ use super::keeper::{Keeper, Lost};
 use super::machine::{Machine, SHARE, Share};
 use super::seed::Seed;
 use super::ssh::{Keys, Ssh};
+use super::{HOST_NAME, USER};
 use crate::Lab;
 use crate::accel;
+use crate::console::Watch;
 use crate::error::{Context, Error, Result};
 use crate::host;
 use crate::kernel::{self, KNOWN};
@@ -38,9 +40,6 @@ const PORTS: usize = 8;
 
 const DISK: &str = "disk.qcow2";
 const SEED: &str = "seed.img";
-
-/// The user beside root.
-const USER: &str = "vex";
 
 /// The folder that is shared where none is asked for: a machine's devices are the same with and without.
 const NOTHING: &str = "nothing";
@@ -140,10 +139,36 @@ impl Running {
         Err(not_mountable(&share.path, answer.output.trim()))
     }
 
+    /// What has been seen of its console.
+    pub fn watch(&self) -> &Watch {
+        self.keeper.console()
+    }
+
+    /// What QEMU has said of itself.
+    pub fn qemu_said(&self) -> String {
+        self.keeper.qemu_said()
+    }
+
+    /// Lets a machine that is dying by itself finish its last words, then ends it.
+    pub fn let_die(&mut self, limit: Duration) {
+        self.keeper.console().wait_for_end(limit);
+        self.keeper.end();
+    }
+
     /// Ends it at once.
     pub fn end(&mut self) {
         self.keeper.end();
     }
+}
+
+/// Removes what a machine that has ended has left in its folder but its console.
+pub fn clean(dir: &Path) {
+    for name in [DISK, SEED] {
+        // What is left is written over by the next start.
+        let _ = fs::remove_file(dir.join(name));
+    }
+    let _ = fs::remove_dir(dir.join(NOTHING));
+    Keys::remove(dir);
 }
 
 /// The error for a machine whose kernel can't mount what the host shares.
@@ -224,7 +249,7 @@ impl<'a> Plan<'a> {
         };
         let number = rustix::process::geteuid().as_raw();
         let user = (USER.to_owned(), (number >= 1000).then_some(number));
-        let seed = Seed { host_name: "vexlab".to_owned(), user, packages: options.packages.clone() };
+        let seed = Seed { host_name: HOST_NAME.to_owned(), user, packages: options.packages.clone() };
         let key = key(&machine, base, &seed)?;
         Ok(Self { lab, base, options, dir, machine, seed, key })
     }

@@ -250,6 +250,11 @@ impl Keeper {
         if said.contains(PORT_TAKEN) { Lost::PortTaken } else { Lost::Ended(said) }
     }
 
+    /// What QEMU has said of itself.
+    pub(super) fn qemu_said(&self) -> String {
+        fs::read_to_string(&self.qemu_log).unwrap_or_default().trim().to_owned()
+    }
+
     /// Whether QEMU still runs.
     pub(super) fn is_running(&mut self) -> bool {
         self.child.try_wait().is_ok_and(|status| status.is_none())

@@ -26,9 +26,15 @@ mod seed;
 mod ssh;
 
 pub use base::Base;
-pub use boot::{Options, READY, Running, up};
+pub use boot::{Options, READY, Running, clean, up};
 pub use build::{Image, Listed, build, list, remove};
 pub use machine::{Loader, Machine, Share};
 pub use recipe::{RECIPES, Recipe};
 pub use seed::Seed;
 pub use ssh::{Keys, Ssh};
+
+/// What a machine calls itself.
+const HOST_NAME: &str = "vexlab";
+
+/// The user beside root.
+const USER: &str = "vex";

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
+use super::HOST_NAME;
 use crate::apt::{self, Suites};
 use crate::error::{Error, Result, nearest};
 
@@ -178,6 +179,7 @@ rm -f "$root"/etc/ssh/ssh_host_* "$root"/boot/initrd.img-*
 : >"$root/etc/machine-id"
 rm -f "$root/etc/resolv.conf"
 echo "nameserver {NAME_SERVER}" >"$root/etc/resolv.conf"
+printf '127.0.0.1 localhost {HOST_NAME}\n::1 localhost\n' >"$root/etc/hosts"
 echo "/dev/vda / ext4 noatime 0 0" >"$root/etc/fstab"
 cat >"$root/etc/cloud/cloud.cfg.d/90_vexlab.cfg" <<'END'
 datasource_list: [NoCloud]

@@ -34,6 +34,7 @@ impl Keys {
     ///
     /// When `ssh-keygen` is missing or fails.
     pub fn make(lab: &Lab, dir: &Path) -> Result<Self> {
+        Self::remove(dir);
         for name in [USER_KEY, HOST_KEY] {
             let path = dir.join(name);
             let finished = Program::new("ssh-keygen")
@@ -89,6 +90,15 @@ impl Keys {
         Self::read(to)
     }
 
+    /// Removes the keys in a folder, if there are some, and what ssh was told of them.
+    pub(super) fn remove(dir: &Path) {
+        for name in [USER_KEY, HOST_KEY] {
+            let _ = fs::remove_file(dir.join(name));
+            let _ = fs::remove_file(dir.join(format!("{name}.pub")));
+        }
+        let _ = fs::remove_file(dir.join(KNOWN_HOSTS));
+    }
+
     /// No keys, for what is not secret.
     pub(super) fn none() -> Self {
         Self { user_public: String::new(), host_private: String::new(), host_public: String::new() }
@@ -130,6 +140,19 @@ impl Ssh {
         let path = dir.join(KNOWN_HOSTS);
         fs::write(&path, line).context(|| format!("write {}", path.display()))?;
         Ok(Self { dir: dir.to_owned(), port, user: user.to_owned() })
+    }
+
+    /// For the machine with this folder, which runs.
+    ///
+    /// # Errors
+    ///
+    /// When it can't be read how it is reached.
+    pub fn of_machine(dir: &Path) -> Result<Self> {
+        let path = dir.join(KNOWN_HOSTS);
+        let text = fs::read_to_string(&path).context(|| format!("read {}", path.display()))?;
+        let port = text.strip_prefix("[127.0.0.1]:").and_then(|rest| rest.split(' ').next()?.parse().ok());
+        let port = port.ok_or_else(|| Error::lab(format!("{} names no port", path.display())))?;
+        Ok(Self { dir: dir.to_owned(), port, user: super::USER.to_owned() })
     }
 
     /// The same machine, for another user.

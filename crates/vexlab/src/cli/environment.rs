@@ -17,6 +17,14 @@ pub(crate) struct UpArgs {
     #[arg(short, long, value_name = "KERNEL")]
     pub(crate) kernel: Option<String>,
 
+    /// Have a distribution in it, which is reached by ssh: the name of an image that was built, or FILE.qcow2
+    #[arg(long, value_name = "IMAGE", conflicts_with = "kernel")]
+    pub(crate) image: Option<String>,
+
+    /// Let it write to the project's folder, which it sees as /src
+    #[arg(long, requires = "image")]
+    pub(crate) rw: bool,
+
     /// What runs the machine; by default KVM is tried, and emulation used where no machine boots under it
     #[arg(long, value_name = "ACCELERATOR")]
     pub(crate) accel: Option<Accelerator>,

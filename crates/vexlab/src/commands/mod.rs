@@ -20,7 +20,7 @@ use lab::machine::Accelerator;
 use lab::project::{self, Project};
 use lab::{build, run, verdict};
 
-use crate::cli::{self, Cli, Command, How, RunArgs, SshArgs};
+use crate::cli::{self, Cli, Command, How, RunArgs};
 use crate::output;
 
 /// Carries a command out. Gives the exit status.
@@ -46,7 +46,8 @@ pub(crate) fn dispatch(lab: &Lab, cli: &Cli) -> Result<u8> {
         Command::Stop(arguments) => environment::stop(lab, arguments).map(|()| 0),
         Command::Restart(arguments) => environment::restart(lab, arguments).map(|()| 0),
         Command::Rm(arguments) => environment::rm(lab, arguments).map(|()| 0),
-        Command::Ssh(SshArgs { machine, .. }) | Command::SshConfig(machine) => environment::ssh(lab, machine),
+        Command::Ssh(arguments) => environment::ssh(lab, arguments),
+        Command::SshConfig(machine) => environment::ssh_config(lab, machine).map(|()| 0),
         Command::Keep(arguments) => lab::environment::keep(lab, &arguments.folder).map(|()| 0),
         Command::Cache(command) => cache::cache(lab, command).map(|()| 0),
         Command::Init => init(&cli.project).map(|()| 0),

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! `vexlab build`, `vexlab link` and `vexlab test`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use lab::Lab;
 use lab::cache::Staging;
+use lab::environment::{self, Name};
 use lab::error::{Error, Kind, Result};
-use lab::image::{self, Base, Share};
+use lab::image::{self, Base, Share, Ssh};
 use lab::machine::Accelerator;
 use lab::project::Project;
 use lab::run::inside::{self, Place};
@@ -86,10 +87,11 @@ pub(crate) fn test(lab: &Lab, dir: &Path, command: &TestCommand) -> Result<u8> {
 }
 
 /// A machine with a distribution that sees a project, for as long as this value is there.
-struct Inside {
-    name: String,
-    machine: image::Running,
-    _dir: Staging,
+enum Inside {
+    /// One that is kept, and stays.
+    Kept { name: String, ssh: Ssh, console: PathBuf, accelerator: Accelerator },
+    /// A fresh one of an image.
+    Fresh { name: String, machine: Box<image::Running>, _dir: Staging },
 }
 
 impl Inside {
@@ -100,21 +102,34 @@ impl Inside {
         accelerator: Option<Accelerator>,
         cold: bool,
     ) -> Result<Self> {
+        if let Ok(kept) = Name::parse(name)
+            && environment::is_whole(lab, &kept)
+        {
+            let ssh = environment::ssh(lab, &kept)?;
+            let console = environment::console(lab, &kept);
+            let record = environment::list(lab).into_iter().find(|(other, _)| *other == kept);
+            let accelerator = record.and_then(|(_, record)| record.ok()?.accelerator);
+            let accelerator = accelerator.unwrap_or(Accelerator::Tcg);
+            return Ok(Self::Kept { name: name.to_owned(), ssh, console, accelerator });
+        }
         let base = Base::find(lab, name)?;
         let share = Share { path: project.root().to_owned(), writable: false };
         let options = image::Options { accelerator, cold, share: Some(share), ..Default::default() };
         let dir = lab.cache.staging()?;
         let mut machine = image::up(lab, &base, &options, dir.path())?;
         machine.mount_source()?;
-        Ok(Self { name: name.to_owned(), machine, _dir: dir })
+        Ok(Self::Fresh { name: name.to_owned(), machine: Box::new(machine), _dir: dir })
     }
 
     fn place(&self) -> Place<'_> {
-        Place {
-            name: &self.name,
-            ssh: self.machine.ssh(),
-            console: self.machine.console(),
-            accelerator: self.machine.accelerator(),
+        match self {
+            Self::Kept { name, ssh, console, accelerator } => {
+                Place { name, ssh, console, accelerator: *accelerator }
+            }
+            Self::Fresh { name, machine, .. } => {
+                let (ssh, console) = (machine.ssh(), machine.console());
+                Place { name, ssh, console, accelerator: machine.accelerator() }
+            }
         }
     }
 }
