@@ -4,8 +4,10 @@ CARGO ?= cargo
 VEXLAB = target/release/vexlab
 # The kernels whose loaders `make loader-diff` asks.
 LOADERS = debian-6.1-cloud debian-6.12-cloud
+# The image that `make image-test` builds.
+IMAGE ?= debian-12
 
-.PHONY: demo test lint fuzz bench loader-diff docs build prerequisites clean
+.PHONY: demo test image-test lint fuzz bench loader-diff docs build prerequisites clean
 
 ## demo: from VexFS's source to a verdict in a real kernel
 demo: build
@@ -14,6 +16,10 @@ demo: build
 ## test: every test, the ones in virtual machines included
 test: prerequisites
 	tools/run-tests
+
+## image-test: a whole distribution: built from packages, booted, reached by ssh, restored, and built in
+image-test: prerequisites
+	VEXLAB_TEST_IMAGE=$(IMAGE) $(CARGO) test --locked -p vexlab --test suite -- image::
 
 ## lint: formatting, clippy
 lint:

@@ -179,11 +179,16 @@ fn init_writes_a_project(context: &Context) {
 
 /// A `PATH` with all that the present one has, but no emulator.
 pub(crate) fn path_without_qemu(context: &Context) -> PathBuf {
+    path_without(context, "qemu-")
+}
+
+/// A `PATH` with all that the present one has, but nothing whose name begins like this.
+pub(crate) fn path_without(context: &Context, prefix: &str) -> PathBuf {
     let programs = context.dir().join("programs");
     fs::create_dir(&programs).expect("a folder for programs");
     let path = std::env::var_os("PATH").expect("there is a PATH");
     for dir in std::env::split_paths(&path) {
-        for name in names_in(&dir).into_iter().filter(|name| !name.starts_with("qemu-")) {
+        for name in names_in(&dir).into_iter().filter(|name| !name.starts_with(prefix)) {
             // The first of a name is the one that counts.
             let _ = symlink(dir.join(&name), programs.join(&name));
         }

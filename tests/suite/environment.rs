@@ -304,6 +304,11 @@ fn a_folder_is_shown(context: &Context) {
     assert_eq!(machines.run(&["restart", "x"]).status, 0);
     assert_eq!(machines.prints(&["cat", "/src/a"]), "second, and longer");
     assert_eq!(machines.run(&["stop", "x"]).status, 0);
+    insta::assert_snapshot!(machines.run(&["up", "x", "--image", "debian-12"]).told(), @"
+    status 2
+    error: the machine x is a tiny one, and can't be given an image
+      help: `vexlab rm x` removes it, or choose another name
+    ");
     up(&["--rw"]);
     machines.prints(&["sh", "-c", "printf third > /src/a"]);
     assert_eq!(fs::read_to_string(folder.join("a")).expect("the file"), "third");

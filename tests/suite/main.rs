@@ -27,6 +27,8 @@ mod exec;
 /// A test's surroundings: its folder, its time, its turn.
 mod gdb;
 mod harness;
+/// Whole distributions. What needs a real image runs by `make image-test` only.
+mod image;
 /// What Ctrl-C leaves behind, and what a kill does.
 mod interrupts;
 /// Kernels that are not from packages.
@@ -63,6 +65,7 @@ fn main() {
         accelerator::tests(),
         check::tests(),
         command_line::tests(),
+        image::tests(),
         copies::tests(),
         environment::tests(),
         exec::tests(),

@@ -67,6 +67,9 @@ pub const BOOKWORM_BACKPORTS: Suites = Suites { name: "bookworm-backports", suit
 pub const TRIXIE_BACKPORTS: Suites = Suites { name: "trixie-backports", suites: &["trixie-backports"] };
 /// Debian 13.
 pub const TRIXIE: Suites = Suites { name: "trixie", suites: &["trixie"] };
+/// Debian 13 with its security updates.
+pub const TRIXIE_SECURITY: Suites =
+    Suites { name: "trixie-security", suites: &["trixie", "trixie-security"] };
 /// Debian 14.
 pub const FORKY: Suites = Suites { name: "forky", suites: &["forky"] };
 /// Debian unstable.
@@ -89,7 +92,7 @@ impl<'a> Archive<'a> {
     pub fn open(lab: &'a Lab, suites: Suites) -> Result<Self> {
         require_apt(std::env::var_os("PATH").as_deref())?;
         require_keyring(Path::new(KEYRING))?;
-        let mirror = std::env::var(MIRROR_VARIABLE).unwrap_or_else(|_| DEFAULT_MIRROR.to_owned());
+        let mirror = mirror();
         let dir = lab.cache.path("apt").join(suites.name);
         for part in ["state/lists/partial", "cache/archives/partial"] {
             make_dir(&dir.join(part))?;
@@ -356,6 +359,22 @@ fn require_keyring(path: &Path) -> Result<()> {
     }
     Err(Error::lab(format!("the key of Debian's archive is missing: {}", path.display()))
         .with_remedy("apt-get install debian-archive-keyring"))
+}
+
+/// The sources of these suites, one a line, for another program that fetches packages and checks signatures.
+///
+/// # Errors
+///
+/// When apt or the archive's key is missing.
+pub(crate) fn source_lines(suites: Suites) -> Result<String> {
+    require_apt(std::env::var_os("PATH").as_deref())?;
+    require_keyring(Path::new(KEYRING))?;
+    Ok(sources(suites, &mirror()))
+}
+
+/// Where packages come from.
+fn mirror() -> String {
+    std::env::var(MIRROR_VARIABLE).unwrap_or_else(|_| DEFAULT_MIRROR.to_owned())
 }
 
 /// The sources that apt is given: of each suite the packages, and nothing else there is.

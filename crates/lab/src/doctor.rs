@@ -60,6 +60,13 @@ const PROGRAMS: [(&str, &str, &str, &str); 9] = [
     ("dpkg-deb", "--version", "dpkg", "unpacking kernels"),
 ];
 
+/// The programs that only machines with a whole distribution need: name, Debian package, what for.
+const OPTIONAL: [(&str, &str, &str); 3] = [
+    ("mmdebstrap", "mmdebstrap", "`vexlab image build`"),
+    ("qemu-img", "qemu-utils", "machines of images"),
+    ("ssh", "openssh-client", "machines of images"),
+];
+
 /// The key that Debian's archive is signed with.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
@@ -80,6 +87,9 @@ pub fn examine(lab: &Lab) -> Result<Vec<Finding>> {
     for (name, argument, package, purpose) in PROGRAMS {
         let mend = Mend::Package(package);
         findings.push(Finding { what: name, state: program(lab, name, argument, mend, purpose)? });
+    }
+    for (name, package, purpose) in OPTIONAL {
+        findings.push(Finding { what: name, state: optional(name, package, purpose) });
     }
     for (name, purpose) in [("cargo", "building Rust"), ("rustc", "building Rust")] {
         let mend = Mend::Command("install Rust with rustup: https://rustup.rs".to_owned());
@@ -132,6 +142,16 @@ fn program(lab: &Lab, name: &str, argument: &str, mend: Mend, purpose: &str) -> 
         }
         Ok(finished) => State::Good(finished.output.lines().next().unwrap_or_default().to_owned()),
     })
+}
+
+/// A program that most of the lab does without.
+fn optional(name: &str, package: &str, purpose: &str) -> State {
+    match process::find(name) {
+        Some(path) => State::Good(path.display().to_string()),
+        None => {
+            State::Without(format!("it is not installed; {purpose} would need it: apt-get install {package}"))
+        }
+    }
 }
 
 fn file(places: &[&str], package: &'static str, purpose: &str) -> State {

@@ -74,6 +74,54 @@ fn archive(busybox: &Busybox, modules: &[PathBuf], signed: bool) -> Result<Vec<u
     Ok(archive.finish())
 }
 
+/// The first steps of a machine that has a whole distribution on its disk: from here to there.
+const TO_DISK: &str = r#"#!/bin/busybox sh
+busybox=/bin/busybox
+$busybox mount -t devtmpfs dev /dev
+$busybox mount -t proc proc /proc
+$busybox mount -t sysfs sys /sys
+for module in /vexlab/boot/*; do
+	$busybox insmod "$module"
+done
+left=200
+until [ -b /dev/vda ]; do
+	left=$((left - 1))
+	if [ "$left" = 0 ]; then
+		echo "vexlab: there is no disk /dev/vda"
+		exit 1
+	fi
+	$busybox usleep 50000
+done
+$busybox mount -t ext4 -o noatime /dev/vda /mnt || exit 1
+for place in dev proc sys; do
+	$busybox mount -o move "/$place" "/mnt/$place"
+done
+exec $busybox switch_root /mnt /sbin/init
+"#;
+
+/// An initramfs that loads these modules, in their order, and goes on with the file system on the first disk.
+///
+/// # Errors
+///
+/// When a file can't be read.
+pub(crate) fn to_disk(busybox: &Busybox, config: &Config, modules: &[PathBuf]) -> Result<Vec<u8>> {
+    let mut archive = Archive::default();
+    for folder in ["bin", "dev", "mnt", "proc", "sys", "vexlab", "vexlab/boot"] {
+        archive.directory(folder);
+    }
+    archive.device("dev/console", 5, 1);
+    archive.file("init", 0o755, TO_DISK.as_bytes());
+    let path = busybox.path();
+    archive.file("bin/busybox", 0o755, &fs::read(path).context(|| format!("read {}", path.display()))?);
+    for (index, path) in modules.iter().enumerate() {
+        let module = read_module(path)?;
+        let signed = config.is_set("CONFIG_MODULE_SIG_FORCE");
+        let content = if signed { &module[..] } else { without_signature(&module) };
+        archive.file(&format!("vexlab/boot/{index:02}.ko"), 0o644, content);
+    }
+    Ok(archive.finish())
+}
+
 /// A module without the signature at its end, which costs a slow processor more to check than the rest of
 /// loading.
 ///

@@ -33,6 +33,8 @@ pub mod error;
 pub mod event;
 /// The machine that the lab runs on.
 pub mod host;
+/// Whole distributions: cloud images, built, booted, saved and reached by ssh.
+pub mod image;
 /// The machine's first file system.
 pub mod initramfs;
 /// Kernels to build for and to boot.

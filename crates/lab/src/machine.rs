@@ -27,6 +27,15 @@ impl Accelerator {
             Self::Tcg => "tcg",
         }
     }
+
+    /// The processor that the guest sees.
+    pub(crate) fn processor(self) -> &'static str {
+        match self {
+            Self::Kvm => "host",
+            // RDRAND fills the kernel's random pool at once; without it the first reader waits a second.
+            Self::Tcg => "qemu64,+rdrand",
+        }
+    }
 }
 
 /// The machine's board, and with it how virtio devices are attached. A kernel that has virtio-mmio gets
@@ -127,7 +136,7 @@ impl Machine {
         line.flag("-nodefaults").flag("-no-user-config").flag("-no-reboot");
         line.option("-display", "none").option("-name", "vexlab");
         line.option("-machine", self.machine_option());
-        line.option("-cpu", self.cpu_option());
+        line.option("-cpu", self.accelerator.processor());
         line.option("-smp", self.processors.to_string());
         line.option("-m", format!("{}k", self.memory.0 >> 10));
         if self.pvh {
@@ -154,7 +163,7 @@ impl Machine {
             line.option("-gdb", "chardev:debugger");
         }
         let (file, share) = match &self.start {
-            Start::PowerOn => return line.words,
+            Start::PowerOn => return line.into_words(),
             Start::ToBeSaved(file) => (file, "on"),
             Start::Restored(file) => (file, "off"),
         };
@@ -168,7 +177,7 @@ impl Machine {
         if let Start::Restored(_) = self.start {
             line.option("-incoming", "defer");
         }
-        line.words
+        line.into_words()
     }
 
     fn machine_option(&self) -> String {
@@ -180,14 +189,6 @@ impl Machine {
                 format!("microvm,accel={accelerator},pit=off,pic=off,rtc=on,auto-kernel-cmdline=off{memory}")
             }
             Board::Q35 => format!("q35,accel={accelerator}{memory}"),
-        }
-    }
-
-    fn cpu_option(&self) -> &'static str {
-        match self.accelerator {
-            Accelerator::Kvm => "host",
-            // RDRAND fills the kernel's random pool at once; without it the first reader waits a second.
-            Accelerator::Tcg => "qemu64,+rdrand",
         }
     }
 
@@ -237,25 +238,30 @@ pub fn tsc_khz(cpuinfo: &str) -> Option<u32> {
 }
 
 /// A path as the last value in an option: a comma would end it unless it is doubled.
-fn option_value(path: &Path) -> String {
+pub(crate) fn option_value(path: &Path) -> String {
     path.to_string_lossy().replace(',', ",,")
 }
 
+/// QEMU's arguments as they are put together.
 #[derive(Default)]
-struct CommandLine {
+pub(crate) struct CommandLine {
     words: Vec<OsString>,
 }
 
 impl CommandLine {
-    fn flag(&mut self, name: &str) -> &mut Self {
+    pub(crate) fn flag(&mut self, name: &str) -> &mut Self {
         self.words.push(name.into());
         self
     }
 
-    fn option(&mut self, name: &str, value: impl Into<OsString>) -> &mut Self {
+    pub(crate) fn option(&mut self, name: &str, value: impl Into<OsString>) -> &mut Self {
         self.words.push(name.into());
         self.words.push(value.into());
         self
+    }
+
+    pub(crate) fn into_words(self) -> Vec<OsString> {
+        self.words
     }
 }
 

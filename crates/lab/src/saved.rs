@@ -51,13 +51,9 @@ impl Key {
     /// When a file that it is made of can't be looked at.
     pub fn of(machine: &Machine) -> Result<Self> {
         let mut hash = Sha256::new();
-        // A state that was not wholly on disk when the host lost its power must not be used: whether it was
-        // would take longer to find out than a boot.
-        hash.update(format!("{FORM} {}\n", host::boot_id()));
+        hash.update(of_form_and_boot());
         for path in [&machine.qemu, &machine.image] {
-            let data = fs::metadata(path).context(|| format!("look at {}", path.display()))?;
-            let time = (data.mtime(), data.mtime_nsec());
-            hash.update(format!("{} {} {} {time:?}\n", path.display(), data.len(), data.ino()));
+            hash.update(of_file(path)?);
         }
         // Its name is a digest of what is in it, and two `vexlab` may make it at once.
         hash.update(machine.initramfs.as_os_str().as_encoded_bytes());
@@ -66,11 +62,7 @@ impl Key {
             let data = fs::metadata(disk).context(|| format!("look at {}", disk.display()))?;
             disks.push(PathBuf::from(data.len().to_string()));
         }
-        let processor = host::processor();
-        hash.update(match machine.accelerator {
-            Accelerator::Kvm => format!("{}\n{}", host::kernel_release(), without_measurements(&processor)),
-            Accelerator::Tcg => processor.lines().filter(|line| line.starts_with("model name")).collect(),
-        });
+        hash.update(of_host(machine.accelerator));
         let plain = Machine {
             marker: Marker::new([0; 16]),
             disks,
@@ -85,9 +77,27 @@ impl Key {
             hash.update(word.as_encoded_bytes());
             hash.update([0]);
         }
+        Ok(Self::from_digest(hash))
+    }
+
+    /// The key of a machine of another kind, run by this QEMU, of which `text` says all that shapes it.
+    ///
+    /// # Errors
+    ///
+    /// When QEMU can't be looked at.
+    pub(crate) fn of_text(qemu: &Path, accelerator: Accelerator, text: &str) -> Result<Self> {
+        let mut hash = Sha256::new();
+        for part in [&of_form_and_boot(), &of_file(qemu)?, &of_host(accelerator), text] {
+            hash.update(part);
+            hash.update([0]);
+        }
+        Ok(Self::from_digest(hash))
+    }
+
+    fn from_digest(hash: Sha256) -> Self {
         let mut key = [0; 16];
         key.copy_from_slice(&hash.finalize()[..16]);
-        Ok(Self(key))
+        Self(key)
     }
 
     /// The marker of a machine with this key.
@@ -97,6 +107,28 @@ impl Key {
 
     fn place(&self) -> PathBuf {
         Path::new(STATES).join(self.marker().to_string())
+    }
+}
+
+/// How states are made, and in which of this host's lives. A state that was not wholly on disk when the host lost its
+/// power must not be used: whether it was would take longer to find out than a boot.
+fn of_form_and_boot() -> String {
+    format!("{FORM} {}\n", host::boot_id())
+}
+
+/// What tells a file from others and from what it was before, without reading it.
+pub(crate) fn of_file(path: &Path) -> Result<String> {
+    let data = fs::metadata(path).context(|| format!("look at {}", path.display()))?;
+    let time = (data.mtime(), data.mtime_nsec());
+    Ok(format!("{} {} {} {time:?}\n", path.display(), data.len(), data.ino()))
+}
+
+/// What of the host shapes a machine.
+fn of_host(accelerator: Accelerator) -> String {
+    let processor = host::processor();
+    match accelerator {
+        Accelerator::Kvm => format!("{}\n{}", host::kernel_release(), without_measurements(&processor)),
+        Accelerator::Tcg => processor.lines().filter(|line| line.starts_with("model name")).collect(),
     }
 }
 
@@ -165,6 +197,11 @@ impl State {
         self.key
     }
 
+    /// Where it is, with what else was put there when it was made.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// The guest's memory.
     pub fn memory(&self) -> PathBuf {
         self.dir.join(MEMORY)
@@ -198,6 +235,11 @@ impl Unfinished {
         // QEMU would be ended by the kernel when its memory can't be kept.
         lab.cache.require_space(memory.0, "a saved machine")?;
         Ok(Self { staging: lab.cache.staging()?, key })
+    }
+
+    /// Where it is being made. What else is put there goes with it.
+    pub(crate) fn dir(&self) -> &Path {
+        self.staging.path()
     }
 
     /// Where the guest's memory is to be.

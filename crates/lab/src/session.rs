@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! A running machine, and the conversation with the agent in it.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -26,7 +27,7 @@ use crate::process::end_group;
 use crate::qmp::{self, Message, Version};
 
 /// The descriptors that QEMU finds its sockets at.
-const SOCKETS: Sockets = Sockets { agent: 3, console: 4, control: 5 };
+pub(crate) const SOCKETS: Sockets = Sockets { agent: 3, console: 4, control: 5 };
 
 /// How long QEMU may take to carry out a command, saving included.
 const CONTROL: Duration = Duration::from_secs(10);
@@ -169,7 +170,7 @@ impl Session {
             (SOCKETS.control, control_end),
         ];
         let started = Instant::now();
-        let child = spawn(machine, ends, errors)?;
+        let child = spawn(&machine.qemu, machine.arguments(SOCKETS), ends, errors)?;
 
         let watch = Arc::new(Watch::default());
         let (sender, incoming) = mpsc::channel();
@@ -538,7 +539,12 @@ fn greeting(machine: &Machine) -> Result<(Request, Challenge)> {
 
 /// Starts QEMU in a process group of its own. `setpriv` makes the kernel end it when the thread that started
 /// it ends, however that happens; it replaces itself by QEMU, so that the process is QEMU's.
-fn spawn(machine: &Machine, sockets: [(i32, Option<UnixStream>); 3], errors: File) -> Result<Child> {
+pub(crate) fn spawn(
+    qemu: &Path,
+    arguments: Vec<OsString>,
+    sockets: [(i32, Option<UnixStream>); 3],
+    errors: File,
+) -> Result<Child> {
     let mut command = Command::new("setpriv");
     let mappings = sockets.into_iter().filter_map(|(child_fd, socket)| {
         let parent_fd = OwnedFd::from(socket?);
@@ -546,8 +552,8 @@ fn spawn(machine: &Machine, sockets: [(i32, Option<UnixStream>); 3], errors: Fil
     });
     command
         .args(["--pdeathsig", "KILL", "--"])
-        .arg(&machine.qemu)
-        .args(machine.arguments(SOCKETS))
+        .arg(qemu)
+        .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(errors)
@@ -562,7 +568,8 @@ fn spawn(machine: &Machine, sockets: [(i32, Option<UnixStream>); 3], errors: Fil
     })
 }
 
-fn keep_console(mut console: UnixStream, mut file: File, watch: &Watch) {
+/// Keeps what a machine's console says in a file, and watches it.
+pub(crate) fn keep_console(mut console: UnixStream, mut file: File, watch: &Watch) {
     let mut buffer = [0; 4096];
     while let Ok(length @ 1..) = console.read(&mut buffer) {
         // A full disk must not stop the machine: what can't be kept is still watched.

@@ -31,8 +31,11 @@ pub(crate) enum Command {
     /// Kernels to build for and to boot
     #[command(subcommand)]
     Kernel(Kernel),
+    /// Whole distributions for machines
+    #[command(subcommand)]
+    Image(Image),
     /// Build the module, without starting a machine
-    Build(BuildArgs),
+    Build(BuildCommand),
     /// Link a Rust static library into one object that a module can have in it
     ///
     /// The object holds the exported functions and what they reach, and nothing that a kernel would refuse.
@@ -129,6 +132,68 @@ pub(crate) enum Kernel {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum Image {
+    /// List the images that can be built, and those that are here
+    List,
+    /// Build an image: systemd, cloud-init, ssh, a kernel with its headers, a compiler
+    Build {
+        /// Its name
+        name: String,
+    },
+    /// Remove an image from the cache
+    Remove {
+        /// Its name
+        name: String,
+    },
+    /// Run a command as root in a fresh machine of an image
+    ///
+    /// The machine is gone afterwards; the image is never written to.
+    Run(ImageRunArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImageRunArgs {
+    /// The name of an image that was built, or a cloud image of any vendor: FILE.qcow2
+    pub(crate) image: String,
+
+    /// Show this folder in the machine as /src
+    #[arg(long, value_name = "DIR")]
+    pub(crate) source: Option<PathBuf>,
+
+    /// Let the machine write to that folder
+    #[arg(long, requires = "source")]
+    pub(crate) rw: bool,
+
+    /// Install this package when the machine boots for the first time
+    #[arg(long, value_name = "NAME")]
+    pub(crate) package: Vec<String>,
+
+    /// The machine's memory
+    #[arg(long, value_name = "SIZE", default_value = "1G")]
+    pub(crate) memory: Size,
+
+    /// The machine's processors
+    #[arg(long, value_name = "COUNT", default_value_t = 2)]
+    pub(crate) processors: u16,
+
+    /// What runs the machine; by default KVM is tried, and emulation used where no machine boots under it
+    #[arg(long, value_name = "ACCELERATOR")]
+    pub(crate) accel: Option<Accelerator>,
+
+    /// Start the machine from power-on, instead of from a saved one that has booted already
+    #[arg(long)]
+    pub(crate) cold: bool,
+
+    /// How many seconds the machine may take to be ready
+    #[arg(long, value_name = "SECONDS", default_value_t = lab::image::READY.as_secs())]
+    pub(crate) limit: u64,
+
+    /// The command and its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum Cache {
     /// List the saved machines, the most recently used first
     Show,
@@ -148,6 +213,17 @@ pub(crate) struct BuildArgs {
 
     #[command(flatten)]
     pub(crate) how: How,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BuildCommand {
+    #[command(flatten)]
+    pub(crate) build: BuildArgs,
+
+    /// Build inside of a machine with a distribution, with its compiler and headers: one that is up, or a
+    /// fresh one of an image (a name, or FILE.qcow2)
+    #[arg(long = "in", value_name = "NAME", conflicts_with = "kernel")]
+    pub(crate) inside: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -237,6 +313,11 @@ pub(crate) struct TestArgs {
     /// hung, ? nothing is known.
     #[arg(short, long)]
     pub(crate) watch: bool,
+
+    /// Build and test inside of a machine with a distribution, with its compiler and headers: one that is up, or a
+    /// fresh one of an image (a name, or FILE.qcow2)
+    #[arg(long = "in", value_name = "NAME", conflicts_with_all = ["kernel", "watch", "root"])]
+    pub(crate) inside: Option<String>,
 }
 
 #[derive(Debug, Args)]

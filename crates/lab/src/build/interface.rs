@@ -87,17 +87,45 @@ pub(super) fn check(
     stamp.store()
 }
 
-/// Compiles the header and the prototypes as one file of a module, with the kernel's own flags.
-fn compile(build: &Build<'_>, dir: &Path, header: &Path, prototypes: &str) -> Result<()> {
-    let list = dir.join("rust_side.h");
-    write_atomically(&list, prototypes.as_bytes())?;
+/// The files of a module that compiles only if the header and the crate agree, for where the project is at `source`;
+/// none where the project names no header.
+pub(super) fn files(
+    build: &Build<'_>,
+    manifest: &Rust,
+    library: &Library,
+    object: &Object,
+    source: &Path,
+) -> Result<Vec<(&'static str, Vec<u8>)>> {
+    let Some(header) = &manifest.header else { return Ok(Vec::new()) };
+    let prototypes = prototypes(&library.crate_dir)?;
+    every_function_is_compared(build, object, &prototypes)?;
+    let here = build.project.root().join(header);
+    let content = fs::read(&here).context(|| format!("read the interface's header {}", here.display()))?;
+    // The copy is not compiled: with it another header is another set of files.
+    let mut files = module_files(&source.join(header), &prototypes);
+    files.push(("header", content));
+    Ok(files)
+}
+
+/// The files of a module that has the header and the prototypes in one unit.
+fn module_files(header: &Path, prototypes: &str) -> Vec<(&'static str, Vec<u8>)> {
     let source = format!(
         "// Generated: the header, and the prototypes of the Rust side.\n#include <linux/module.h>\n\
          #include \"{}\"\n#include \"rust_side.h\"\nMODULE_LICENSE(\"GPL\");\nMODULE_DESCRIPTION(\"interface\");\n",
         header.display()
     );
-    write_atomically(&dir.join("interface.c"), source.as_bytes())?;
-    write_atomically(&dir.join("Kbuild"), b"obj-m := interface.o\n")?;
+    vec![
+        ("rust_side.h", prototypes.into()),
+        ("interface.c", source.into()),
+        ("Kbuild", b"obj-m := interface.o\n".to_vec()),
+    ]
+}
+
+/// Compiles the header and the prototypes as one file of a module, with the kernel's own flags.
+fn compile(build: &Build<'_>, dir: &Path, header: &Path, prototypes: &str) -> Result<()> {
+    for (name, content) in module_files(header, prototypes) {
+        write_atomically(&dir.join(name), &content)?;
+    }
     let finished = kbuild::make(build, dir).args(["modules"]).run(&build.lab.cancel)?;
     if finished.status.success() {
         return Ok(());

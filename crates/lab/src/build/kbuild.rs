@@ -29,7 +29,7 @@ pub(super) struct Made {
 }
 
 /// The make variable that tells a Kbuild file that the Rust object was left out on purpose.
-const C_ONLY: &str = "VEXLAB_C_ONLY=y";
+pub(crate) const C_ONLY: &str = "VEXLAB_C_ONLY=y";
 
 /// Compiles the C files and links the module, with the Rust object placed beside them.
 pub(super) fn module(build: &Build<'_>, rust: Option<(&str, &Path)>, c_only: bool) -> Result<Made> {
@@ -164,7 +164,7 @@ fn kernel_identity(kernel: &Kernel) -> String {
 }
 
 /// What a compiler said, without make's own words, with files named as the user knows them.
-pub(super) fn compiler_output(output: &str, places: &[(&Path, &Path)]) -> String {
+pub(crate) fn compiler_output(output: &str, places: &[(&Path, &Path)]) -> String {
     let noise = |line: &&str| {
         let from_make = line.starts_with("make[") || line.starts_with("make: ");
         let missing = line.contains("No rule to make target");
@@ -179,7 +179,7 @@ pub(super) fn compiler_output(output: &str, places: &[(&Path, &Path)]) -> String
 }
 
 /// The project's files that a C build may read, which the one that describes it is not: relative path to absolute path.
-pub(super) fn sources(root: &Path) -> Result<BTreeMap<PathBuf, PathBuf>> {
+pub(crate) fn sources(root: &Path) -> Result<BTreeMap<PathBuf, PathBuf>> {
     let mut files = BTreeMap::new();
     for entry in WalkDir::new(root).into_iter().filter_entry(|entry| is_source_dir(root, entry)) {
         let entry = entry.context(|| format!("read the sources in {}", root.display()))?;

@@ -107,6 +107,15 @@ fn no_export(what: &str) -> Error {
 
 /// Links the library's exports and what they reach.
 pub(super) fn object(build: &Build<'_>, library: &Library) -> Result<Object> {
+    object_with(build, library, Some(build.kernel))
+}
+
+/// As [`object`], for a kernel whose objtool is not here.
+pub(super) fn object_for_elsewhere(build: &Build<'_>, library: &Library) -> Result<Object> {
+    object_with(build, library, None)
+}
+
+fn object_with(build: &Build<'_>, library: &Library, kernel: Option<&Kernel>) -> Result<Object> {
     let dir = build.dir.join("rust");
     let (path, list) = (dir.join(LINKED), dir.join(EXPORTS));
     let mut fingerprint = Fingerprint::default();
@@ -124,7 +133,7 @@ pub(super) fn object(build: &Build<'_>, library: &Library) -> Result<Object> {
     if exports.is_empty() {
         return Err(no_export(&format!("the crate in {}", library.crate_dir.display())));
     }
-    let (lab, kernel, limit) = (build.lab, Some(build.kernel), build.limit());
+    let (lab, limit) = (build.lab, build.limit());
     let (path, relaxed) = Link { lab, archive, exports: &exports, kernel, limit, dir: &dir }.run()?;
     stamp.store()?;
     Ok(Object { path, exports, relaxed })

@@ -39,7 +39,10 @@ pub fn up(
     let place = Place::of(lab, name);
     let mut settings = match place.look(lab)? {
         // One that never came up has none that have proved good.
-        Some(record) if record.accelerator.is_some() => record.settings.with(choice),
+        Some(record) if record.accelerator.is_some() => {
+            record.settings.kind.require_same(name, choice)?;
+            record.settings.with(choice)
+        }
         _ => Settings::new(project, choice),
     };
     settings.kind.provide(lab)?;
@@ -146,6 +149,7 @@ pub(super) fn talk(lab: &Lab, name: &Name) -> Result<(Place, Record, UnixStream)
     if record.state != State::Running {
         return Err(not_running(&record));
     }
+    record.settings.kind.require_agent(name)?;
     let stream = order(lab, &place, &Order::Talk, Some(PATIENCE))?;
     Ok((place, record, stream))
 }

@@ -12,14 +12,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::Lab;
-use crate::console::without_time_stamp;
 use crate::error::{Context, Error, Kind, Result, Told};
 use crate::event::{Event, Reporter};
 use crate::link::Link;
-use crate::session::Session;
 use crate::share::Place as Programs;
 
 use super::guest;
+use super::machine::Machine;
 use super::name::Name;
 use super::protocol::{Answer, Messages, News, Order, Task, listen, say};
 use super::record::{Place, Record, State};
@@ -132,7 +131,7 @@ struct Kept<'a> {
     lab: &'a Lab,
     place: Place,
     record: Record,
-    session: Session,
+    machine: Machine,
     programs: Programs,
     service: Arc<Service>,
     happenings: Receiver<Happening>,
@@ -155,9 +154,9 @@ impl<'a> Kept<'a> {
             record.accelerator = Some(started.accelerator);
             record.is_now(State::Running);
             place.keep(lab, &record)?;
-            Ok((started.session, started.place, listener))
+            Ok((started.machine, started.place, listener))
         });
-        let (session, programs, listener) = match begun {
+        let (machine, programs, listener) = match begun {
             Ok(begun) => begun,
             Err(error) => {
                 give_up(lab, &place, &mut record, before, &error);
@@ -171,7 +170,7 @@ impl<'a> Kept<'a> {
             move || accept(&listener, &service, &happens)
         });
         let mut kept =
-            Self { lab, place, record, session, programs, service, happenings, happens, starts: 0 };
+            Self { lab, place, record, machine, programs, service, happenings, happens, starts: 0 };
         kept.open();
         Ok(kept)
     }
@@ -180,14 +179,14 @@ impl<'a> Kept<'a> {
     fn open(&mut self) {
         self.starts += 1;
         let (number, happens) = (self.starts, self.happens.clone());
-        self.session.leave(move |why| drop(happens.send(Happening::Ended(number, why))));
-        *self.service.link() = Some((self.session.link().clone(), self.programs.clone()));
+        self.machine.leave(move |why| drop(happens.send(Happening::Ended(number, why))));
+        *self.service.link() = self.machine.link().map(|link| (link, self.programs.clone()));
     }
 
     /// Ends the machine, and with it what clients say to it.
     fn close(&mut self) {
         *self.service.link() = None;
-        self.session.end();
+        self.machine.end();
     }
 
     /// Serves until the machine has ended.
@@ -210,6 +209,7 @@ impl<'a> Kept<'a> {
                     }
                 }
                 Err(RecvTimeoutError::Timeout) if self.lab.cancel.is_cancelled() => return self.stop(),
+                Err(RecvTimeoutError::Timeout) if self.machine.has_ended() => return self.has_ended(None),
                 // The cache was deleted: nobody can reach the machine any more, or knows of it.
                 Err(RecvTimeoutError::Timeout) if !self.place.dir().exists() => {
                     self.close();
@@ -235,11 +235,11 @@ impl<'a> Kept<'a> {
             self.record.accelerator = Some(started.accelerator);
             self.record.is_now(State::Running);
             self.place.keep(self.lab, &self.record)?;
-            Ok((started.session, started.place))
+            Ok((started.machine, started.place))
         });
         match started {
-            Ok((session, programs)) => {
-                self.session = session;
+            Ok((machine, programs)) => {
+                self.machine = machine;
                 self.programs = programs;
                 self.open();
                 Ok(())
@@ -255,9 +255,9 @@ impl<'a> Kept<'a> {
     /// Writes down how the machine has ended by itself.
     fn has_ended(&mut self, sent: Option<String>) -> Result<()> {
         *self.service.link() = None;
-        self.session.let_die(LAST_WORDS);
-        let splat = self.session.console().worst();
-        let reason = match (sent, splat, self.session.qemu_said()) {
+        self.machine.let_die(LAST_WORDS);
+        let splat = self.machine.worst();
+        let reason = match (sent, splat, self.machine.qemu_said()) {
             (Some(sent), ..) => format!("it sent {sent}"),
             (None, Some(splat), _) => splat.title,
             (None, None, said) if said.is_empty() => "it was powered off, or its QEMU ended".to_owned(),
@@ -268,7 +268,7 @@ impl<'a> Kept<'a> {
     }
 
     fn last_line(&self) -> Option<String> {
-        self.session.console().tail().last().map(|line| without_time_stamp(line).to_owned())
+        self.machine.last_line()
     }
 }
 

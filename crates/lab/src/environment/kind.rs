@@ -9,14 +9,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::Lab;
 use crate::error::{Context, Error, Result};
+use crate::image::{self, Base, Loader, Share};
 use crate::kernel;
 use crate::machine::Accelerator;
 use crate::project::{self, Project, Size};
 use crate::run::{self, Wanted};
-use crate::session::Session;
 use crate::share::{self, Place, Root, Shown, Source, Unshared};
 
 use super::Name;
+use super::machine::Machine;
 
 /// The kernel for a machine without a project, where the user names none.
 pub const DEFAULT_KERNEL: &str = "debian-6.1-cloud";
@@ -38,6 +39,21 @@ pub struct Settings {
 pub enum Kind {
     /// A kernel, an initramfs with busybox, and the agent.
     Tiny(Tiny),
+    /// A distribution, which is reached by ssh.
+    Whole(Whole),
+}
+
+/// A machine with a distribution.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Whole {
+    /// Its image: the name of one that was built, or the absolute path of a file.
+    pub image: String,
+    /// The accelerator; nothing means that KVM is tried.
+    pub accelerator: Option<Accelerator>,
+    /// The folder that it sees as `/src`, as text.
+    pub source: Option<String>,
+    /// Whether it may write there.
+    pub writable: bool,
 }
 
 /// A tiny machine.
@@ -72,6 +88,8 @@ impl Tiny {
 pub struct Choice<'a> {
     /// Its kernel: a name, `host`, or the path of a build tree.
     pub kernel: Option<&'a str>,
+    /// Its image, where it is to have a distribution.
+    pub image: Option<&'a str>,
     /// The accelerator.
     pub accelerator: Option<Accelerator>,
     /// Start from power-on.
@@ -101,22 +119,45 @@ impl Settings {
             source: project.map(|project| Source { folder: project.root().to_owned(), writable: false }),
         };
         let project = project.map(|project| project.root().display().to_string());
-        Self { kind: Kind::Tiny(tiny), project, cold: false }.with(choice)
+        let kind = match choice.image {
+            Some(image) => Kind::Whole(Whole {
+                image: image.to_owned(),
+                accelerator: None,
+                source: project.clone(),
+                writable: false,
+            }),
+            None => Kind::Tiny(tiny),
+        };
+        Self { kind, project, cold: false }.with(choice)
     }
 
     /// The same, but for what the user chose.
     pub(super) fn with(mut self, choice: &Choice<'_>) -> Self {
-        let Kind::Tiny(tiny) = &mut self.kind;
-        if let Some(kernel) = choice.kernel {
-            tiny.kernel = kernel.to_owned();
-        }
-        tiny.accelerator = choice.accelerator.or(tiny.accelerator);
-        tiny.root = choice.root.unwrap_or(tiny.root);
-        if let Some(folder) = &choice.source {
-            tiny.source = Some(Source { folder: folder.clone(), writable: false });
-        }
-        if let Some(source) = &mut tiny.source {
-            source.writable |= choice.writable;
+        match &mut self.kind {
+            Kind::Tiny(tiny) => {
+                if let Some(kernel) = choice.kernel {
+                    tiny.kernel = kernel.to_owned();
+                }
+                tiny.accelerator = choice.accelerator.or(tiny.accelerator);
+                tiny.root = choice.root.unwrap_or(tiny.root);
+                if let Some(folder) = &choice.source {
+                    tiny.source = Some(Source { folder: folder.clone(), writable: false });
+                }
+                if let Some(source) = &mut tiny.source {
+                    source.writable |= choice.writable;
+                }
+            }
+            Kind::Whole(whole) => {
+                if let Some(image) = choice.image {
+                    whole.image = image.to_owned();
+                }
+                if let Some(folder) = &choice.source {
+                    whole.source = Some(folder.display().to_string());
+                    whole.writable = false;
+                }
+                whole.writable |= choice.writable;
+                whole.accelerator = choice.accelerator.or(whole.accelerator);
+            }
         }
         self.cold = choice.cold;
         self
@@ -125,7 +166,7 @@ impl Settings {
 
 /// A machine that has started.
 pub(super) struct Started {
-    pub(super) session: Session,
+    pub(super) machine: Machine,
     pub(super) accelerator: Accelerator,
     /// Where its clients' programs run.
     pub(super) place: Place,
@@ -142,7 +183,23 @@ impl Kind {
     pub fn what(&self) -> &str {
         match self {
             Self::Tiny(tiny) => &tiny.kernel,
+            Self::Whole(whole) => &whole.image,
         }
+    }
+
+    /// Refuses a choice that only a machine of another kind could have.
+    pub(super) fn require_same(&self, name: &Name, choice: &Choice<'_>) -> Result<()> {
+        let (is, other) = match self {
+            Self::Tiny(_) => ("a tiny one", choice.image.map(|_| "an image")),
+            Self::Whole(_) => {
+                let kernel = choice.kernel.map(|_| "a kernel of ours");
+                ("one with a distribution", kernel.or(choice.root.map(|_| "another root")))
+            }
+        };
+        other.map_or(Ok(()), |other| {
+            Err(Error::usage(format!("the machine {name} is {is}, and can't be given {other}"))
+                .with_remedy(format!("`vexlab rm {name}` removes it, or choose another name")))
+        })
     }
 
     /// Has all that it is made of at hand, which may take a download. A kernel's path is absolute afterwards: who
@@ -162,6 +219,17 @@ impl Kind {
                     source.folder = fs::canonicalize(&source.folder).unwrap_or(source.folder.clone());
                 }
                 share::check(&kernel, &tiny.shown())
+            }
+            Self::Whole(whole) => {
+                let base = Base::find(lab, &whole.image)?;
+                if base.loader == Loader::Firmware {
+                    whole.image = base.disk.display().to_string();
+                }
+                if let Some(source) = &mut whole.source {
+                    let path = fs::canonicalize(&*source);
+                    *source = path.context(|| format!("find the folder {source}"))?.display().to_string();
+                }
+                Ok(())
             }
         }
     }
@@ -189,7 +257,23 @@ impl Kind {
                         Error::lab(format!("the machine was lost while it mounted: {lost}"))
                     }
                 })?;
-                Ok(Started { session, accelerator, place })
+                Ok(Started { machine: Machine::Tiny(Box::new(session)), accelerator, place })
+            }
+            Self::Whole(whole) => {
+                let base = Base::find(lab, &whole.image)?;
+                let share =
+                    whole.source.as_ref().map(|path| Share { path: path.into(), writable: whole.writable });
+                let options = image::Options {
+                    accelerator: whole.accelerator,
+                    cold,
+                    share,
+                    ..image::Options::default()
+                };
+                let mut running = image::up(lab, &base, &options, dir)?;
+                running.mount_source()?;
+                let accelerator = running.accelerator();
+                let machine = Machine::Whole(Box::new(running));
+                Ok(Started { machine, accelerator, place: Place::default() })
             }
         }
     }
@@ -204,16 +288,34 @@ impl Kind {
                     let _ = fs::remove_file(disk.path());
                 }
             }
+            Self::Whole(_) => image::clean(dir),
         }
     }
 
-    /// How an ssh client reaches it.
+    /// Sees to it that it has an agent.
+    ///
+    /// # Errors
+    ///
+    /// Where it has none.
+    pub(super) fn require_agent(&self, name: &Name) -> Result<()> {
+        match self {
+            Self::Tiny(_) => Ok(()),
+            Self::Whole(_) => Err(Error::usage(format!("the machine {name} has a distribution in it, and is reached by ssh"))
+                .with_remedy(format!(
+                    "`vexlab ssh {name} -- COMMAND` runs a command; with `vexlab ssh-config {name} >>~/.ssh/config` \
+                     scp and editors reach it as {name}"
+                ))),
+        }
+    }
+
+    /// Sees to it that an ssh client reaches it.
     ///
     /// # Errors
     ///
     /// Where it has no ssh server.
-    pub(super) fn ssh(&self, name: &Name) -> Result<std::convert::Infallible> {
+    pub(super) fn require_ssh(&self, name: &Name) -> Result<()> {
         match self {
+            Self::Whole(_) => Ok(()),
             Self::Tiny(_) => Err(Error::usage(format!(
                 "the machine {name} has no ssh server: it is a tiny one"
             ))

@@ -17,6 +17,8 @@ mod guest;
 mod keeper;
 /// The kinds of machines.
 mod kind;
+/// A machine that runs.
+mod machine;
 /// What machines are called.
 mod name;
 /// Whose they are.
@@ -32,27 +34,43 @@ pub use control::{remove, restart, stop, up};
 pub use conversation::{Conversation, Ends};
 pub use copy::copy;
 pub use keeper::keep;
-pub use kind::{Choice, DEFAULT_KERNEL, Kind, Settings, Tiny};
+pub use kind::{Choice, DEFAULT_KERNEL, Kind, Settings, Tiny, Whole};
 pub use name::Name;
 pub use owner::Owner;
 pub use record::{Record, State, list};
 
-use std::convert::Infallible;
 use std::fs::File;
 use std::io::{self, Read};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::Lab;
 use crate::error::{Context, Result};
+use crate::image::Ssh;
 use crate::share::Root;
 
-/// How an ssh client reaches a machine.
+/// How an ssh client reaches a machine that runs.
 ///
 /// # Errors
 ///
-/// When there is none of this name, or it has no ssh server.
-pub fn ssh(lab: &Lab, name: &Name) -> Result<Infallible> {
-    record::find(lab, name)?.1.settings.kind.ssh(name)
+/// When there is none of this name, it has no ssh server, or it does not run.
+pub fn ssh(lab: &Lab, name: &Name) -> Result<Ssh> {
+    let (place, record) = record::find(lab, name)?;
+    record.settings.kind.require_ssh(name)?;
+    match record.state {
+        State::Running => Ssh::of_machine(place.dir()),
+        _ => Err(record::not_running(&record)),
+    }
+}
+
+/// Whether there is a machine of this name that has a distribution in it, running or not.
+pub fn is_whole(lab: &Lab, name: &Name) -> bool {
+    record::find(lab, name).is_ok_and(|(_, record)| matches!(record.settings.kind, Kind::Whole(_)))
+}
+
+/// The file that a machine's console goes to.
+pub fn console(lab: &Lab, name: &Name) -> PathBuf {
+    record::Place::of(lab, name).console()
 }
 
 /// What programs see in a machine.
@@ -61,8 +79,10 @@ pub fn ssh(lab: &Lab, name: &Name) -> Result<Infallible> {
 ///
 /// When there is none of this name.
 pub fn root(lab: &Lab, name: &Name) -> Result<Root> {
-    let Kind::Tiny(tiny) = record::find(lab, name)?.1.settings.kind;
-    Ok(tiny.root)
+    Ok(match record::find(lab, name)?.1.settings.kind {
+        Kind::Tiny(tiny) => tiny.root,
+        Kind::Whole(_) => Root::Tiny,
+    })
 }
 
 /// How often a console is looked at for more.

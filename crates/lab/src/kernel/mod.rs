@@ -48,6 +48,26 @@ pub struct Kernel {
 }
 
 impl Kernel {
+    /// A kernel that is in a machine: of it only the configuration and the symbols' versions are here, as `config` and
+    /// `Module.symvers` in a folder. There is nothing to boot and nothing to build with.
+    ///
+    /// # Errors
+    ///
+    /// When the configuration can't be read.
+    pub(crate) fn elsewhere(name: &str, release: &str, dir: &Path) -> Result<Self> {
+        Ok(Self {
+            name: name.to_owned(),
+            release: release.to_owned(),
+            image: PathBuf::new(),
+            build: PathBuf::new(),
+            modules: PathBuf::new(),
+            symvers: dir.join("Module.symvers"),
+            config: Config::read(&dir.join("config"))?,
+            packages: Vec::new(),
+            index: None,
+        })
+    }
+
     /// What the user calls it: a known name, `host`, or a path.
     pub fn name(&self) -> &str {
         &self.name

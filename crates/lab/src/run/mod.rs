@@ -6,6 +6,8 @@
 
 mod boot;
 mod debug;
+/// In a machine with a distribution.
+pub mod inside;
 mod kept;
 mod steps;
 mod symbols;

@@ -12,7 +12,7 @@ use wire::{Exit, Process, Reply, Request};
 
 use super::boot::{self, Booting, Terminal};
 use super::kept::Kept;
-use super::trouble::{Trouble, of_taint, with_splat};
+use super::trouble::{Trouble, of_taint, verdict};
 use super::{Module, Record, errno_text, guest_path, new_dir, not_run, report_phase};
 use crate::Lab;
 use crate::console::{Splat, splat};
@@ -55,7 +55,7 @@ type Step = Result<(), Trouble>;
 const WITHOUT_RUST: &str = "the module was built without its Rust side";
 
 /// How many lines of a failed program's output are shown.
-const SHOWN_LINES: usize = 20;
+pub(super) const SHOWN_LINES: usize = 20;
 
 impl<'a> Run<'a> {
     /// Provides what the machine needs and describes it.
@@ -403,26 +403,13 @@ impl<'a> Run<'a> {
 
     /// Ends the machine and judges the run.
     pub(super) fn finish(mut self, outcome: Step) -> Result<Record> {
-        let (mut class, mut reasons) = match outcome {
-            Ok(()) => (Class::Passed, Vec::new()),
-            Err(trouble) => (trouble.class, trouble.reasons),
-        };
         self.session().end();
         self.remove_disks();
+        let splat = self.worst_splat();
+        let (class, reasons) = verdict(outcome, &self.results, self.all_skipped, splat.as_ref());
         if class == Class::Interrupted {
             return Err(Error::new(crate::error::Kind::Interrupted, "interrupted"));
         }
-        let failed = self.results.iter().filter(|test| test.outcome == Outcome::Failed).count();
-        if class == Class::Passed && failed > 0 {
-            class = Class::TestFailed;
-            reasons.push(format!("{failed} of {} tests failed", self.results.len()));
-        } else if class == Class::Passed && self.all_skipped {
-            class = Class::TestFailed;
-            reasons.push("not one of the project's tests ran: all were skipped".to_owned());
-        }
-        let splat = self.worst_splat();
-        class = with_splat(class, splat.as_ref());
-        reasons.extend(splat.map(|splat| format!("kernel: {}", splat.title)));
         let dir = self.dir.take().expect("a run that booted has its folder until it ends");
         Ok(Record {
             class,

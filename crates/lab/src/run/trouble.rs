@@ -2,7 +2,7 @@
 //! What it means when a run does not go its way: a pure judgement of what was seen.
 
 use crate::console::{Severity, Splat};
-use crate::verdict::Class;
+use crate::verdict::{Class, Outcome, TestResult};
 
 /// Why a run goes no further, with what has been seen so far.
 #[derive(Debug)]
@@ -27,9 +27,33 @@ impl Trouble {
 /// Source: `Documentation/admin-guide/tainted-kernels.rst`.
 const TAINT_DIED: u64 = 1 << 7;
 
+/// What a run ends in, and why, that went on to its end or did not, in which these tests ran and the kernel reported
+/// `splat`.
+pub(super) fn verdict(
+    outcome: Result<(), Trouble>,
+    results: &[TestResult],
+    all_skipped: bool,
+    splat: Option<&Splat>,
+) -> (Class, Vec<String>) {
+    let (mut class, mut reasons) = match outcome {
+        Ok(()) => (Class::Passed, Vec::new()),
+        Err(trouble) => (trouble.class, trouble.reasons),
+    };
+    let failed = results.iter().filter(|test| test.outcome == Outcome::Failed).count();
+    if class == Class::Passed && failed > 0 {
+        class = Class::TestFailed;
+        reasons.push(format!("{failed} of {} tests failed", results.len()));
+    } else if class == Class::Passed && all_skipped {
+        class = Class::TestFailed;
+        reasons.push("not one of the project's tests ran: all were skipped".to_owned());
+    }
+    reasons.extend(splat.map(|splat| format!("kernel: {}", splat.title)));
+    (with_splat(class, splat), reasons)
+}
+
 /// The class of a run that came to `class`, during which the kernel reported `splat`. A splat explains what
 /// followed it, so it counts more than any failure but that of the lab itself.
-pub(super) fn with_splat(class: Class, splat: Option<&Splat>) -> Class {
+fn with_splat(class: Class, splat: Option<&Splat>) -> Class {
     match (class, splat.map(|splat| splat.severity)) {
         (Class::LabFailed | Class::Interrupted, _) | (_, None) => class,
         (_, Some(Severity::Oops)) => Class::Oops,

@@ -17,6 +17,10 @@ pub(crate) struct UpArgs {
     #[arg(short, long, value_name = "KERNEL")]
     pub(crate) kernel: Option<String>,
 
+    /// Have a distribution in it, which is reached by ssh: the name of an image that was built, or FILE.qcow2
+    #[arg(long, value_name = "IMAGE", conflicts_with = "kernel")]
+    pub(crate) image: Option<String>,
+
     /// What runs the machine; by default KVM is tried, and emulation used where no machine boots under it
     #[arg(long, value_name = "ACCELERATOR")]
     pub(crate) accel: Option<Accelerator>,
@@ -26,7 +30,7 @@ pub(crate) struct UpArgs {
     pub(crate) cold: bool,
 
     /// The file system that programs in the machine see: `tiny` unless told otherwise
-    #[arg(long, value_name = "ROOT")]
+    #[arg(long, value_name = "ROOT", conflicts_with = "image")]
     pub(crate) root: Option<Root>,
 
     /// Show this folder in the machine at /src, where programs start then, instead of the project's

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! `vexlab up` and what is done with the machines that it starts.
 
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ use signal_hook::consts::SIGINT;
 use wire::{Process, Request};
 
 use super::machine::{a_shell, environment_of_ours, status_of};
-use crate::cli::{ExecArgs, LogsArgs, NameArgs, RemoveArgs, UpArgs};
+use crate::cli::{ExecArgs, LogsArgs, NameArgs, RemoveArgs, SshArgs, UpArgs};
 use crate::output::{self, print};
 use crate::terminal::{self, Keys};
 
@@ -32,6 +33,7 @@ pub(crate) fn up(lab: &Lab, dir: &Path, arguments: &UpArgs) -> Result<()> {
     }
     let choice = Choice {
         kernel: arguments.kernel.as_deref(),
+        image: arguments.image.as_deref(),
         accelerator: arguments.accel.map(Into::into),
         cold: arguments.cold,
         root: arguments.root.map(Into::into),
@@ -41,8 +43,13 @@ pub(crate) fn up(lab: &Lab, dir: &Path, arguments: &UpArgs) -> Result<()> {
     let since = Instant::now();
     let record = environment::up(lab, &name, project.as_ref(), &choice, keeper()?)?;
     say_that_it_is_up(&record, since);
-    print(format!("  vexlab shell {name}"));
-    print(format!("  vexlab exec {name} -- COMMAND"));
+    if environment::is_whole(lab, &name) {
+        print(format!("  vexlab ssh {name} [-- COMMAND]"));
+        print(format!("  vexlab test --in {name}"));
+    } else {
+        print(format!("  vexlab shell {name}"));
+        print(format!("  vexlab exec {name} -- COMMAND"));
+    }
     print(format!("  vexlab stop {name}"));
     Ok(())
 }
@@ -211,6 +218,15 @@ pub(crate) fn rm(lab: &Lab, arguments: &RemoveArgs) -> Result<()> {
 }
 
 /// Says how an ssh client reaches a machine.
-pub(crate) fn ssh(lab: &Lab, arguments: &NameArgs) -> Result<u8> {
-    match environment::ssh(lab, &name(arguments)?)? {}
+pub(crate) fn ssh_config(lab: &Lab, arguments: &NameArgs) -> Result<()> {
+    let name = name(arguments)?;
+    output::print_raw(environment::ssh(lab, &name)?.config(name.as_str()).as_bytes());
+    Ok(())
+}
+
+/// Becomes ssh: a shell in a machine, or a command.
+pub(crate) fn ssh(lab: &Lab, arguments: &SshArgs) -> Result<u8> {
+    let line = environment::ssh(lab, &name(&arguments.machine)?)?.command(&arguments.command);
+    let error = Command::new(&line[0]).args(&line[1..]).exec();
+    Err(Error::lab("ssh can't be started").with_source(error).with_remedy("apt-get install openssh-client"))
 }

@@ -6,6 +6,7 @@ mod check;
 mod doctor;
 mod environment;
 mod gdb;
+mod image;
 mod kernel;
 mod machine;
 mod module;
@@ -22,7 +23,7 @@ use lab::project::{self, Project};
 use lab::share::Root;
 use lab::{build, run, verdict};
 
-use crate::cli::{self, Cli, Command, How, RunArgs, SshArgs};
+use crate::cli::{self, Cli, Command, How, RunArgs};
 use crate::interrupt::Interrupt;
 use crate::output;
 
@@ -31,10 +32,11 @@ pub(crate) fn dispatch(lab: &Lab, cli: &Cli, interrupt: &Interrupt) -> Result<u8
     match &cli.command {
         Command::Doctor => doctor::doctor(lab),
         Command::Kernel(command) => kernel::kernel(lab, command).map(|()| 0),
+        Command::Image(command) => image::image(lab, command),
         Command::Build(arguments) => module::build(lab, &cli.project, arguments).map(|()| 0),
         Command::Link(arguments) => module::link(lab, arguments).map(|()| 0),
         Command::Test(arguments) if arguments.watch => watch::watch(lab, &cli.project, &arguments.run),
-        Command::Test(arguments) => module::test(lab, &cli.project, &arguments.run),
+        Command::Test(arguments) => module::test(lab, &cli.project, arguments),
         Command::Check(arguments) => check::check(lab, &cli.project, arguments),
         Command::Run(arguments) => machine::run(lab, &cli.project, arguments),
         Command::Shell(arguments) => machine::shell(lab, &cli.project, arguments),
@@ -50,7 +52,8 @@ pub(crate) fn dispatch(lab: &Lab, cli: &Cli, interrupt: &Interrupt) -> Result<u8
         Command::Stop(arguments) => environment::stop(lab, arguments).map(|()| 0),
         Command::Restart(arguments) => environment::restart(lab, arguments).map(|()| 0),
         Command::Rm(arguments) => environment::rm(lab, arguments).map(|()| 0),
-        Command::Ssh(SshArgs { machine, .. }) | Command::SshConfig(machine) => environment::ssh(lab, machine),
+        Command::Ssh(arguments) => environment::ssh(lab, arguments),
+        Command::SshConfig(machine) => environment::ssh_config(lab, machine).map(|()| 0),
         Command::Keep(arguments) => lab::environment::keep(lab, &arguments.folder).map(|()| 0),
         Command::Cache(command) => cache::cache(lab, command).map(|()| 0),
         Command::Init => init(&cli.project).map(|()| 0),

@@ -1,24 +1,37 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! `vexlab build`, `vexlab link` and `vexlab test`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use lab::Lab;
+use lab::cache::Staging;
+use lab::environment::{self, Name};
 use lab::error::{Error, Kind, Result};
+use lab::image::{self, Base, Share, Ssh};
 use lab::kernel::Kernel;
+use lab::machine::Accelerator;
 use lab::project::Project;
 use lab::run::Kept;
+use lab::run::inside::{self, Place};
 use lab::share::Shown;
 use lab::verdict::Class;
 use lab::{build, kernel, run};
 
 use super::kernels;
-use crate::cli::{BuildArgs, LinkArgs, RunArgs};
+use crate::cli::{BuildCommand, LinkArgs, RunArgs, TestArgs};
 use crate::output;
 
-/// Builds the project's module for each kernel.
-pub(crate) fn build(lab: &Lab, dir: &Path, arguments: &BuildArgs) -> Result<()> {
+/// Builds the project's module for each kernel, or in a machine.
+pub(crate) fn build(lab: &Lab, dir: &Path, command: &BuildCommand) -> Result<()> {
     let project = Project::find(dir)?;
+    let arguments = &command.build;
+    if let Some(image) = &command.inside {
+        let machine = Inside::start(lab, &project, image, None, false)?;
+        let built = inside::build(lab, &project, &machine.place(), (&arguments.how).into())?;
+        let (module, release) = (&built.module, &built.release);
+        output::print(format!("{module} for {release} in {image} ({:.2} s)", built.time.as_secs_f64()));
+        return Ok(());
+    }
     for kernel in kernels(lab, &arguments.kernel, Some(&project))? {
         let built = build::build(lab, &project, &kernel, (&arguments.how).into())?;
         build::check(lab, &kernel, &built, &project.manifest().check, false)?;
@@ -44,8 +57,22 @@ pub(crate) fn link(lab: &Lab, arguments: &LinkArgs) -> Result<()> {
 }
 
 /// Tests the project's module on each kernel. The exit status is that of the worst verdict.
-pub(crate) fn test(lab: &Lab, dir: &Path, arguments: &RunArgs) -> Result<u8> {
+pub(crate) fn test(lab: &Lab, dir: &Path, command: &TestArgs) -> Result<u8> {
     let project = Project::find(dir)?;
+    let arguments = &command.run;
+    if let Some(image) = &command.inside {
+        let options: run::Options = arguments.into();
+        let tested = Inside::start(lab, &project, image, options.accelerator, options.cold)
+            .and_then(|machine| inside::test(lab, &project, &machine.place(), options.build));
+        let class = match tested {
+            Ok(record) => {
+                output::verdict(&what(&project, arguments), image, &record);
+                record.class
+            }
+            Err(error) => report(&what(&project, arguments), image, error)?,
+        };
+        return Ok(class.exit_status());
+    }
     let kernels = kernels(lab, &arguments.build.kernel, Some(&project))?;
     let worst = test_on_each(lab, &project, &kernels, arguments, &mut Kept::default())?;
     Ok(worst.exit_status())
@@ -76,6 +103,54 @@ pub(crate) fn test_on_each(
         }
     }
     Ok(worst)
+}
+
+/// A machine with a distribution that sees a project, for as long as this value is there.
+enum Inside {
+    /// One that is kept, and stays.
+    Kept { name: String, ssh: Ssh, console: PathBuf, accelerator: Accelerator },
+    /// A fresh one of an image.
+    Fresh { name: String, machine: Box<image::Running>, _dir: Staging },
+}
+
+impl Inside {
+    fn start(
+        lab: &Lab,
+        project: &Project,
+        name: &str,
+        accelerator: Option<Accelerator>,
+        cold: bool,
+    ) -> Result<Self> {
+        if let Ok(kept) = Name::parse(name)
+            && environment::is_whole(lab, &kept)
+        {
+            let ssh = environment::ssh(lab, &kept)?;
+            let console = environment::console(lab, &kept);
+            let record = environment::list(lab).into_iter().find(|(other, _)| *other == kept);
+            let accelerator = record.and_then(|(_, record)| record.ok()?.accelerator);
+            let accelerator = accelerator.unwrap_or(Accelerator::Tcg);
+            return Ok(Self::Kept { name: name.to_owned(), ssh, console, accelerator });
+        }
+        let base = Base::find(lab, name)?;
+        let share = Share { path: project.root().to_owned(), writable: false };
+        let options = image::Options { accelerator, cold, share: Some(share), ..Default::default() };
+        let dir = lab.cache.staging()?;
+        let mut machine = image::up(lab, &base, &options, dir.path())?;
+        machine.mount_source()?;
+        Ok(Self::Fresh { name: name.to_owned(), machine: Box::new(machine), _dir: dir })
+    }
+
+    fn place(&self) -> Place<'_> {
+        match self {
+            Self::Kept { name, ssh, console, accelerator } => {
+                Place { name, ssh, console, accelerator: *accelerator }
+            }
+            Self::Fresh { name, machine, .. } => {
+                let (ssh, console) = (machine.ssh(), machine.console());
+                Place { name, ssh, console, accelerator: machine.accelerator() }
+            }
+        }
+    }
 }
 
 /// The module as the verdict names it: a pass without Rust must not read like one with it.

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Carries out in a machine what a build or a test there takes: requests are lines on standard input, each an
+object, and so are the answers on standard output. Bytes are in base64."""
+import base64
+import errno
+import json
+import os
+import subprocess
+import sys
+
+kmsg = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK)
+os.lseek(kmsg, 0, os.SEEK_END)
+
+
+def read(path):
+    with open(path, "rb", buffering=0) as file:
+        data = b""
+        while piece := file.read(65536):
+            data += piece
+    return data
+
+
+def op_look(_):
+    release = os.uname().release
+    build = f"/lib/modules/{release}/build"
+    said = {"release": release, "build": None, "build_release": None}
+    if os.path.exists(build + "/Makefile"):
+        said["build"] = os.path.realpath(build)
+        # What is there ends up in a module's vermagic.
+        header = read(build + "/include/generated/utsrelease.h").decode()
+        said["build_release"] = header.split('"')[1]
+    said["source"] = os.path.ismount("/src")
+    if not os.path.ismount("/sys/kernel/debug"):
+        subprocess.run(["mount", "-t", "debugfs", "none", "/sys/kernel/debug"], check=False)
+    return said
+
+
+def op_read(request):
+    return {"data": base64.b64encode(read(request["path"])).decode()}
+
+
+def op_mirror(request):
+    """Has a folder of links to these files, and of no others; what a build has made there stays."""
+    root, links = request["root"], request["links"]
+    keep = set(request["keep"])
+    for folder, _, names in os.walk(root):
+        for name in names:
+            path = os.path.join(folder, name)
+            relative = os.path.relpath(path, root)
+            if os.path.islink(path) and relative not in links and relative not in keep:
+                os.unlink(path)
+    for relative, target in links.items():
+        path = os.path.join(root, relative)
+        if os.path.islink(path) and os.readlink(path) == target:
+            continue
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        if os.path.lexists(path):
+            os.unlink(path)
+        os.symlink(target, path)
+    return {}
+
+
+def op_put(request):
+    path, data = request["path"], base64.b64decode(request["data"])
+    try:
+        if not os.path.islink(path) and read(path) == data:
+            return {"changed": False}
+    except OSError:
+        pass
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    if os.path.lexists(path):
+        os.unlink(path)
+    with open(path, "wb") as file:
+        file.write(data)
+    return {"changed": True}
+
+
+def op_ask(request):
+    descriptor = os.open(request["path"], os.O_RDWR)
+    try:
+        os.write(descriptor, request["input"].encode())
+        return {"data": base64.b64encode(os.read(descriptor, 65536)).decode()}
+    finally:
+        os.close(descriptor)
+
+
+def op_run(request):
+    try:
+        done = subprocess.run(request["words"], cwd=request.get("dir"), stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    except FileNotFoundError:
+        return {"status": 127, "data": ""}
+    return {"status": done.returncode, "data": base64.b64encode(done.stdout[-(1 << 20):]).decode()}
+
+
+def op_state(_):
+    """What the kernel has said since the last time, its taint, and its modules."""
+    lines = []
+    while True:
+        try:
+            record = os.read(kmsg, 8192)
+        except BlockingIOError:
+            break
+        except BrokenPipeError:
+            # Some were written over before they were read.
+            continue
+        lines.append(record.decode(errors="replace").partition(";")[2].partition("\n")[0])
+    modules = [line.split()[0] for line in read("/proc/modules").decode().splitlines()]
+    return {"log": lines, "taint": int(read("/proc/sys/kernel/tainted")), "modules": modules}
+
+
+for line in sys.stdin:
+    request = json.loads(line)
+    try:
+        said = globals()["op_" + request["op"]](request)
+    except OSError as error:
+        said = {"errno": error.errno or errno.EIO, "error": str(error)}
+    said["id"] = request["id"]
+    print(json.dumps(said), flush=True)

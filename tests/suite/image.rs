@@ -1,0 +1,338 @@
+// SPDX-License-Identifier: GPL-2.0-only
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use libtest_mimic::Trial;
+use rustix::process::Signal;
+
+use crate::command_line::{path_with_fake_qemu, path_without, real_qemu};
+use crate::harness::{Context, USUAL, machine, names_in, plain, processes_with};
+
+/// Names the image for the tests that need a real one. Building it takes minutes.
+const IMAGE: &str = "VEXLAB_TEST_IMAGE";
+
+/// Time for building an image and booting it, on a busy machine.
+const BUILD: Duration = Duration::from_secs(1800);
+
+pub(crate) fn tests() -> Vec<Trial> {
+    let mut tests = vec![
+        plain("image::names_are_listed", USUAL, names_are_listed),
+        plain("image::what_is_no_image", USUAL, what_is_no_image),
+        plain("image::without_mmdebstrap", USUAL, without_mmdebstrap),
+        plain("image::without_qemu_img", USUAL, without_qemu_img),
+        plain("image::interrupted_build", USUAL, interrupted_build),
+        machine("image::without_cloud_init", USUAL, without_cloud_init),
+        machine("image::a_port_that_is_taken", USUAL, a_port_that_is_taken),
+    ];
+    if std::env::var_os(IMAGE).is_some() {
+        tests.push(machine("image::a_whole_distribution", BUILD, a_whole_distribution));
+        tests.push(machine("image::building_and_testing_inside", BUILD, building_and_testing_inside));
+        tests.push(machine("image::kept_in_the_background", BUILD, kept_in_the_background));
+        tests.push(machine("image::a_damaged_state", BUILD, a_damaged_state));
+    }
+    tests
+}
+
+fn names_are_listed(context: &Context) {
+    let ended = context.vexlab(["image", "list"]).env("XDG_CACHE_HOME", context.empty_cache()).run();
+    insta::assert_snapshot!(ended.told(), @r"
+    status 0
+    debian-12          not here                           Debian 12 with its generic kernel, headers and compiler
+    debian-13          not here                           Debian 13 with its generic kernel, headers and compiler
+    ");
+    let ended =
+        context.vexlab(["image", "remove", "debian-12"]).env("XDG_CACHE_HOME", context.empty_cache()).run();
+    insta::assert_snapshot!(ended.told(), @r"
+    status 0
+    debian-12 was not here
+    ");
+}
+
+fn what_is_no_image(context: &Context) {
+    let run = |image: &str| {
+        let call = context.vexlab(["image", "run", image, "--", "true"]);
+        call.env("XDG_CACHE_HOME", context.empty_cache()).run().told()
+    };
+    insta::assert_snapshot!(run("debian-12"), @r"
+    status 2
+    error: the image debian-12 is not here
+      help: vexlab image build debian-12
+    ");
+    insta::assert_snapshot!(run("debian12"), @r"
+    status 2
+    error: there is no image called debian12
+      help: did you mean debian-12? there are: debian-12, debian-13; the image of a vendor is named by its path: ./debian12.qcow2
+    ");
+    insta::assert_snapshot!(run("./none.qcow2"), @r"
+    status 2
+    error: there is no image ./none.qcow2
+      cause: No such file or directory (os error 2)
+    ");
+    fs::write(context.dir().join("text.qcow2"), "some text").expect("a file can be written");
+    insta::assert_snapshot!(run("./text.qcow2"), @r"
+    status 2
+    error: ./text.qcow2 is not an image in the format qcow2: it is something else
+      help: give an image in the format qcow2; `qemu-img convert -O qcow2` makes one of others
+    ");
+    let ended =
+        context.vexlab(["image", "build", "debian-11"]).env("XDG_CACHE_HOME", context.empty_cache()).run();
+    insta::assert_snapshot!(ended.told(), @r"
+    status 2
+    error: there is no recipe for an image called debian-11
+      help: did you mean debian-13? there are: debian-12, debian-13
+    ");
+}
+
+fn without_mmdebstrap(context: &Context) {
+    let programs = path_without(context, "mmdebstrap");
+    let cache = context.empty_cache();
+    let call = context.vexlab(["image", "build", "debian-12"]).env("XDG_CACHE_HOME", &cache);
+    let ended = call.env("PATH", &programs).run();
+    insta::assert_snapshot!(ended.told(), @r"
+    status 20
+    error: mmdebstrap is not installed: it makes a file system of Debian's packages
+      help: apt-get install --no-install-recommends mmdebstrap
+    ");
+    assert_eq!(names_in(&cache.join("vexlab/cloud-images")), [""; 0]);
+    let ended = context.vexlab(["doctor"]).env("PATH", &programs).run();
+    assert!(ended.stdout.contains("`vexlab image build` would need it"), "{ended}");
+}
+
+fn without_qemu_img(context: &Context) {
+    let image = empty_image(context);
+    let programs = path_without(context, "qemu-img");
+    let call = context.vexlab(["image", "run", "--accel", "tcg", &image, "--", "true"]);
+    let ended = call.env("PATH", &programs).run();
+    insta::assert_snapshot!(ended.told(), @r"
+    status 20
+    error: qemu-img is not installed
+      help: apt-get install qemu-utils
+    ");
+}
+
+/// A build that waits for its mirror is interrupted, and leaves nothing.
+fn interrupted_build(context: &Context) {
+    let silent = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let mirror = format!("http://{}", silent.local_addr().expect("it has an address"));
+    let cache = context.empty_cache();
+    let call = context.vexlab(["image", "build", "debian-12"]).env("XDG_CACHE_HOME", &cache);
+    let running = call.env("VEXLAB_DEBIAN_MIRROR", mirror).start();
+    let (_client, _) = silent.accept().expect("the mirror is asked");
+    running.signal(Signal::INT);
+    let ended = running.wait();
+    assert_eq!(ended.status, 130, "{ended}");
+    assert_eq!(processes_with(&context.dir().display().to_string()), [], "processes are left");
+    for part in ["staging", "cloud-images"] {
+        assert_eq!(names_in(&cache.join("vexlab").join(part)), [""; 0], "leavings in {part}");
+    }
+}
+
+/// A disk on which there is nothing.
+fn empty_image(context: &Context) -> String {
+    let image = context.dir().join("empty.qcow2");
+    let made = context
+        .program(Path::new("qemu-img"))
+        .args(["create", "-q", "-f", "qcow2"])
+        .arg(&image)
+        .arg("64M")
+        .run();
+    assert_eq!(made.status, 0, "{made}");
+    image.display().to_string()
+}
+
+/// What the program says of a disk from which nothing boots.
+fn boot_nothing(context: &Context, cache: &Path, path: Option<&str>) -> String {
+    let image = empty_image(context);
+    let arguments = ["image", "run", "--accel", "tcg", "--limit", "20", &image, "--", "true"];
+    let mut call = context.vexlab(arguments).env("XDG_CACHE_HOME", cache);
+    if let Some(path) = path {
+        call = call.env("PATH", path);
+    }
+    let ended = call.run();
+    assert_eq!(ended.status, 20, "{ended}");
+    ended.stderr
+}
+
+fn without_cloud_init(context: &Context) {
+    let cache = context.own_cache();
+    let said = boot_nothing(context, &cache, None);
+    for part in [
+        "did not say within 20 s that it is ready",
+        "its last words on the console were",
+        "No bootable device",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    for part in ["staging", "states"] {
+        assert_eq!(names_in(&cache.join("vexlab").join(part)), [""; 0], "leavings in {part}");
+    }
+    assert_eq!(processes_with(&context.dir().display().to_string()), [], "processes are left");
+}
+
+/// The port that was chosen for ssh belongs to someone else when QEMU wants it: another is taken.
+fn a_port_that_is_taken(context: &Context) {
+    let ports = context.dir().join("ports");
+    let (qemu, ports_file) = (real_qemu().display().to_string(), ports.display().to_string());
+    let script = format!(
+        r#"#!/bin/sh
+case "$*" in *hostfwd=*) ;; *) exec {qemu} "$@" ;; esac
+port=$(echo "$*" | sed 's/.*hostfwd=tcp:127.0.0.1:\([0-9]*\)-.*/\1/')
+first=yes
+[ ! -e {ports_file} ] || first=no
+echo "$port" >>{ports_file}
+[ "$first" = yes ] || exec {qemu} "$@"
+exec perl -e 'use IO::Socket::INET; $^F = 255; $s = IO::Socket::INET->new(Listen => 1, LocalAddr => "127.0.0.1",
+LocalPort => shift @ARGV) or die "no port"; exec @ARGV' "$port" {qemu} "$@"
+"#
+    );
+    let path = path_with_fake_qemu(context, &script);
+    let said = boot_nothing(context, &context.own_cache(), Some(&path));
+    assert!(said.contains("No bootable device"), "{said}");
+    let ports = fs::read_to_string(ports).expect("QEMU was called");
+    let ports: Vec<&str> = ports.lines().collect();
+    assert!(ports.len() == 2 && ports[0] != ports[1], "{ports:?}");
+}
+
+fn digest(path: &Path) -> String {
+    let output = Command::new("sha256sum").arg(path).output().expect("sha256sum can be started");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// The image of the shared cache, built once.
+fn image(context: &Context) -> (String, PathBuf) {
+    let name = std::env::var(IMAGE).expect("it is set");
+    let ended = context.vexlab(["image", "build", &name]).run();
+    assert_eq!(ended.status, 0, "{ended}");
+    let disk = context.cache().join("vexlab/cloud-images").join(&name).join("disk.img");
+    (name, disk)
+}
+
+fn a_whole_distribution(context: &Context) {
+    let (name, disk) = image(context);
+    let before = digest(&disk);
+    let source = context.dir().join("source");
+    fs::create_dir(&source).expect("a folder");
+    fs::write(source.join("file"), "one\n").expect("a file");
+    let source = source.display().to_string();
+    let run = |script: &str| {
+        let ended =
+            context.vexlab(["image", "run", &name, "--source", &source, "--", "sh", "-c", script]).run();
+        assert_eq!(ended.status, 0, "{ended}");
+        ended.stdout
+    };
+    // The first machine is booted and saved; the others are restored, and know nothing of each other.
+    let script =
+        "cat /src/file; cat /left 2>/dev/null; echo mine >/left; cat /proc/sys/kernel/random/uuid; date +%s";
+    let first = run(script);
+    fs::write(Path::new(&source).join("file"), "two\n").expect("a file");
+    let second = run(script);
+    let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
+    let (first, second) = (lines(&first), lines(&second));
+    assert_eq!((first[0].as_str(), second[0].as_str()), ("one", "two"), "the source is live");
+    assert_eq!((first.len(), second.len()), (3, 3), "nothing of one is in the next: {second:?}");
+    assert_ne!(first[1], second[1], "what is random is another each time");
+    let now =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("it is later").as_secs();
+    let there: u64 = second[2].parse().expect("a number");
+    assert!(now.abs_diff(there) < 60, "the clock is {there} and should be {now}");
+
+    let refused = run("touch /src/new 2>&1 || echo refused");
+    assert!(refused.ends_with("refused\n"), "{refused}");
+    run("test -e /lib/modules/$(uname -r)/build/Makefile && gcc --version && systemctl is-active ssh");
+    assert_eq!(digest(&disk), before, "the image was written to");
+    assert!(disk.exists() && names_in(&context.cache().join("vexlab/staging")).is_empty());
+}
+
+fn building_and_testing_inside(context: &Context) {
+    let (name, _) = image(context);
+    let test = |case: &str| context.vexlab(["test", "--in", &name]).dir(&context.case(case)).run();
+    let ended = test("good_c");
+    assert_eq!(ended.status, 0, "{ended}");
+    assert!(ended.stdout.contains(&format!("passed: good_c on {name}")), "{ended}");
+
+    let ended = test("init_error");
+    assert_eq!(ended.status, 12, "{ended}");
+    for part in
+        [" FAIL  load", "refused-by-kernel: init_error on", "kernel: init_error: there is no such device"]
+    {
+        assert!(ended.stdout.contains(part), "{part}: {ended}");
+    }
+    let ended = test("init_oops");
+    assert!(ended.status == 14 && ended.stdout.contains("BUG: kernel NULL pointer dereference"), "{ended}");
+
+    let dir = context.case("good_c");
+    fs::write(dir.join("good_c.c"), "#error no such luck\n").expect("the copy can be written");
+    let ended = context.vexlab(["build", "--in", &name]).dir(&dir).run();
+    let place = dir.join("good_c.c").display().to_string();
+    assert!(
+        ended.status == 10 && ended.stderr.contains("no such luck") && ended.stderr.contains(&place),
+        "{ended}"
+    );
+    assert!(!dir.join("good_c.o").exists(), "nothing is written beside the sources");
+}
+
+/// A saved machine that can't be used is dropped with a note, and another one is booted.
+fn a_damaged_state(context: &Context) {
+    let (name, _) = image(context);
+    let cache = context.own_cache();
+    std::os::unix::fs::symlink(
+        context.cache().join("vexlab/cloud-images"),
+        cache.join("vexlab/cloud-images"),
+    )
+    .expect("a link to the images");
+    let run = || {
+        let ended = context.vexlab(["image", "run", &name, "--", "true"]).env("XDG_CACHE_HOME", &cache).run();
+        assert_eq!(ended.status, 0, "{ended}");
+        ended.stderr
+    };
+    assert!(!run().contains("can't be used"));
+    let states = cache.join("vexlab/states");
+    let state = states.join(&names_in(&states)[0]);
+    fs::write(state.join("devices"), "nonsense").expect("the state can be written");
+    assert!(run().contains("the saved machine can't be used, so one is booted"));
+    assert!(!run().contains("can't be used"), "the new state is good");
+}
+
+/// Two machines of one image run at once, each behind a port of its own, and are used by ssh and by what ssh is told.
+fn kept_in_the_background(context: &Context) {
+    let (name, _) = image(context);
+    let dir = context.case("good_c");
+    let names = ["suite-image-one", "suite-image-two"];
+    let call = |arguments: &[&str]| context.vexlab(arguments).dir(&dir).run();
+    for machine in names {
+        call(&["rm", "--force", machine]);
+        let ended = call(&["up", machine, "--image", &name]);
+        assert!(ended.status == 0 && ended.stdout.contains(&format!("vexlab ssh {machine}")), "{ended}");
+    }
+    let again = call(&["up", names[0], "--image", &name]);
+    assert!(again.status == 2 && again.stderr.contains("is running already"), "{again}");
+
+    let told = call(&["ssh", names[0], "--", "sh", "-c", "echo \"$0 two\" >~/left; id -un; exit 7", "it's"]);
+    assert_eq!((told.status, told.stdout.as_str()), (7, "vex\n"), "{told}");
+    let left = call(&["ssh", names[1], "--", "sh", "-c", "test ! -e ~/left && cat /src/Kbuild"]);
+    assert_eq!(left.stdout, fs::read_to_string(dir.join("Kbuild")).expect("the case has one"), "{left}");
+    let config = context.dir().join("ssh_config");
+    fs::write(&config, call(&["ssh-config", names[0]]).stdout).expect("a file can be written");
+    let ssh = context.program(Path::new("ssh")).arg("-F").arg(&config).args([names[0], "cat", "left"]).run();
+    assert_eq!((ssh.status, ssh.stdout.as_str()), (0, "it's two\n"), "{ssh}");
+    let exec = call(&["exec", names[0], "--", "true"]);
+    assert!(exec.status == 2 && exec.stderr.contains("is reached by ssh"), "{exec}");
+
+    let tested = call(&["test", "--in", names[0]]);
+    assert!(tested.stdout.contains(&format!("passed: good_c on {}", names[0])), "{tested}");
+    call(&["ssh", names[1], "--", "sudo", "poweroff"]);
+    context.wait_until("the machine is dead", USUAL, || call(&["ps"]).stdout.contains("it was powered off"));
+    let gone = call(&["ssh", names[1], "--", "true"]);
+    assert!(gone.status == 2 && gone.stderr.contains("is dead"), "{gone}");
+    for machine in names {
+        assert_eq!(call(&["rm", "--force", machine]).status, 0);
+        let place = context.cache().join("vexlab/machines").join(machine);
+        assert!(
+            !place.exists() && processes_with(&place.display().to_string()).is_empty(),
+            "{machine} is left"
+        );
+    }
+}
