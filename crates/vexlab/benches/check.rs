@@ -16,13 +16,16 @@ use lab::cancel::Cancel;
 use lab::event::Silent;
 use lab::kernel::{self, Kernel};
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
-use timing::{ROUNDS, Times, run, seconds, timed};
+use timing::{Times, run, seconds, timed};
 
 /// The kernel that judges, and whose modules are checked.
 const KERNEL: &str = "debian-6.1";
 
 /// How many C files the large module has, each with the debug information of what it includes.
 const FILES: usize = 12;
+
+/// How often each is measured, in turn with the others.
+const ROUNDS: usize = 9;
 
 fn main() {
     let bench = Bench::prepare();

@@ -4,9 +4,6 @@
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-/// How often each is measured, in turn with the others.
-pub(crate) const ROUNDS: usize = 9;
-
 /// Seconds of each round.
 #[derive(Default)]
 pub(crate) struct Times(pub(crate) Vec<f64>);
