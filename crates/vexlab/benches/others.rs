@@ -127,9 +127,8 @@ impl Others {
 
     /// Has vng say that it does what is measured.
     fn check_vng(&self) {
-        let output = self.command(&Way::Vng(&["--disable-kvm", "--verbose"])).output().expect("vng");
-        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-        assert!(said.contains("script exited with code 0"), "{said}");
+        let mut command = self.command(&Way::Vng(&["--disable-kvm", "--verbose"]));
+        assert!(has_run(&mut command), "{command:?} did not say that `true` ran");
     }
 
     /// What becomes of a call that leaves the choice of KVM to the program.
@@ -152,12 +151,23 @@ impl Others {
             }
             let started = Instant::now();
             let status = limited.stdin(Stdio::null()).output().expect("timeout").status;
+            // Its status alone says nothing where the host has no udev.
+            let is_vng = what.contains("vng");
             let end = match status.code() {
                 Some(0) => "passed".to_owned(),
+                Some(255) if is_vng && has_run(&mut self.command(&Way::Vng(&["--verbose"]))) => {
+                    "passed".to_owned()
+                }
                 Some(124 | 137) => format!("ended by us after {PATIENCE} s"),
                 _ => format!("failed, {status}"),
             };
             println!("| {what} | {end} | {:.2} |", started.elapsed().as_secs_f64());
         }
     }
+}
+
+/// Whether vng, told to be verbose, says that the command has run and succeeded.
+fn has_run(vng: &mut Command) -> bool {
+    let output = vng.stdin(Stdio::null()).output().expect("vng");
+    String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).contains("script exited with code 0")
 }

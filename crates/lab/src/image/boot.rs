@@ -173,8 +173,8 @@ pub fn clean(dir: &Path) {
 
 /// The error for a machine whose kernel can't mount what the host shares.
 fn not_mountable(path: &Path, said: &str) -> Error {
-    Error::lab(format!("the machine can't see {}: neither 9p nor virtio-fs works there", path.display()))
-        .with_source(format!("9p: {said}; virtio-fs: it is not offered, since such a machine can't be saved"))
+    Error::lab(format!("the machine can't mount {} by 9p, the only way that is tried", path.display()))
+        .with_source(format!("{said}; virtio-fs is not offered"))
         .with_remedy(
             "use an image with a kernel that has 9p (Debian's generic ones have, its cloud ones have not)",
         )
@@ -557,12 +557,12 @@ mod tests {
     }
 
     #[test]
-    fn both_ways_to_share_a_folder_are_named() {
+    fn a_folder_that_can_not_be_mounted_is_told_with_the_way_tried() {
         let error = not_mountable(Path::new("/p"), "mount: /src: unknown filesystem type '9p'.");
         let text = format!("{error}\n{}\n{}", error.source().unwrap(), error.remedy().unwrap());
         insta::assert_snapshot!(text, @r"
-        the machine can't see /p: neither 9p nor virtio-fs works there
-        9p: mount: /src: unknown filesystem type '9p'.; virtio-fs: it is not offered, since such a machine can't be saved
+        the machine can't mount /p by 9p, the only way that is tried
+        mount: /src: unknown filesystem type '9p'.; virtio-fs is not offered
         use an image with a kernel that has 9p (Debian's generic ones have, its cloud ones have not)
         ");
     }
