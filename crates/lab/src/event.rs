@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use crate::run::Record;
+use crate::splat::Splat;
 use crate::verdict::{Phase, TestResult};
 
 /// Something that happened.
@@ -24,8 +26,24 @@ pub enum Event<'a> {
     Note(&'a str),
     /// A phase of a run is over.
     Phase(Phase, Duration),
+    /// A run of a module begins.
+    Begin {
+        /// The module as the verdict names it.
+        module: &'a str,
+        /// The kernel's name.
+        kernel: &'a str,
+    },
+    /// A test begins.
+    TestBegin {
+        /// Its name.
+        name: &'a str,
+    },
     /// A test ended.
     Test(&'a TestResult),
+    /// The kernel reported trouble.
+    Splat(&'a Splat),
+    /// A run is over.
+    End(&'a Record),
     /// Output of the command in the machine, as it comes.
     Output(wire::Stream, &'a [u8]),
 }

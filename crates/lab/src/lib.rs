@@ -61,6 +61,8 @@ pub mod saved;
 pub mod session;
 /// What a machine is shown of this host.
 pub mod share;
+/// Trouble that the kernel reports.
+pub mod splat;
 /// The Rust compiler and its library's source.
 pub mod toolchain;
 /// What a run ends in.

@@ -78,6 +78,8 @@ impl fmt::Display for Lost {
 pub struct LogRecord {
     /// The `printk` level, 0 to 7.
     pub level: u8,
+    /// When it was made: the time since the machine's kernel started.
+    pub at: Duration,
     /// The text.
     pub text: String,
 }
@@ -313,8 +315,8 @@ impl Session {
     /// What comes next, at the latest after a moment. What the kernel and QEMU say on the side is kept.
     fn hear(&mut self) -> Result<Heard, Lost> {
         match self.incoming.recv_timeout(POLL) {
-            Ok(Event::Agent(Incoming::Reply(Reply::Log { level, text, .. }, _))) => {
-                self.log.push(LogRecord { level, text });
+            Ok(Event::Agent(Incoming::Reply(Reply::Log { level, uptime_micros, text }, _))) => {
+                self.log.push(LogRecord { level, at: Duration::from_micros(uptime_micros), text });
             }
             Ok(Event::Agent(Incoming::Reply(Reply::InputTaken { .. }, _))) => {}
             Ok(Event::Agent(Incoming::Reply(reply, arrived))) => return Ok(Heard::Reply(reply, arrived)),

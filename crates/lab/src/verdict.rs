@@ -29,6 +29,8 @@ pub enum Class {
     UnloadFailed,
     /// The machine ended without its end message.
     MachineLost,
+    /// The module left something behind when it was unloaded, or when its init failed.
+    Leak,
     /// The lab could not do its work; nothing is known about the module.
     LabFailed,
     /// The arguments or `vexlab.toml` are wrong; nothing was done.
@@ -39,7 +41,7 @@ pub enum Class {
 
 impl Class {
     /// All classes, in the order of their exit status.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Passed,
         Self::TestFailed,
         Self::Usage,
@@ -51,6 +53,7 @@ impl Class {
         Self::Hang,
         Self::UnloadFailed,
         Self::MachineLost,
+        Self::Leak,
         Self::LabFailed,
         Self::Interrupted,
     ];
@@ -96,6 +99,11 @@ impl Class {
             Self::Hang => (15, "hang", "A phase took longer than its time-out, or the machine fell silent."),
             Self::UnloadFailed => (16, "unload-failed", "The module could not be unloaded."),
             Self::MachineLost => (17, "machine-lost", "The machine ended without its end message."),
+            Self::Leak => (
+                18,
+                "leak",
+                "The module left something behind when it was unloaded, or when its init failed.",
+            ),
             Self::LabFailed => {
                 (20, "lab-failed", "The lab could not do its work; nothing is known about the module.")
             }
@@ -170,6 +178,8 @@ pub enum Outcome {
     Passed,
     /// It ran and what it checks does not hold, or it did not come to its end.
     Failed,
+    /// It failed, and passed when it was run again on a fresh machine.
+    Flaky,
     /// It said itself that it did not run. That is no pass.
     Skipped,
 }
@@ -183,6 +193,8 @@ pub struct TestResult {
     pub outcome: Outcome,
     /// How long it took; `None` for one of several that were run together.
     pub time: Option<Duration>,
+    /// How often it was run: more than once where it failed and was to be tried again.
+    pub attempts: u32,
     /// Why, line by line: a failed test's diagnostics, a skipped one's reason.
     pub details: Vec<String>,
 }

@@ -132,7 +132,11 @@ impl Reporter for Screen {
             Event::ProgressEnd => self.clear(),
             Event::Note(line) => self.line(|| eprintln!("{line}")),
             Event::Test(test) => self.line(|| print_test(test)),
-            Event::Phase(..) => {}
+            Event::Begin { .. }
+            | Event::TestBegin { .. }
+            | Event::Phase(..)
+            | Event::Splat(_)
+            | Event::End(_) => {}
             // A reader that went away stops nothing: the verdict is the exit status.
             Event::Output(stream, bytes) => self.line(|| drop(self::stream(*stream, bytes))),
         }
@@ -143,6 +147,7 @@ fn print_test(test: &TestResult) {
     let mark = match test.outcome {
         Outcome::Passed => "  ok  ",
         Outcome::Failed => " FAIL ",
+        Outcome::Flaky => "flaky ",
         Outcome::Skipped => " skip ",
     };
     let time = test.time.map(|time| format!("  {:.3} s", time.as_secs_f64())).unwrap_or_default();
@@ -153,15 +158,23 @@ fn print_test(test: &TestResult) {
 }
 
 /// Prints a run's verdict: one line, and what led to it where it isn't a pass.
-pub(crate) fn verdict(module: &str, kernel: &str, record: &Record) {
+pub(crate) fn verdict(record: &Record) {
     let count = |outcome| record.tests.iter().filter(|test| test.outcome == outcome).count();
     let mut counts = format!("{} passed", count(Outcome::Passed));
-    for (outcome, word) in [(Outcome::Failed, "failed"), (Outcome::Skipped, "skipped")] {
+    for (outcome, word) in
+        [(Outcome::Failed, "failed"), (Outcome::Flaky, "flaky"), (Outcome::Skipped, "skipped")]
+    {
         if count(outcome) > 0 {
             counts.push_str(&format!(", {} {word}", count(outcome)));
         }
     }
-    println!("{}: {module} on {kernel} ({}): {counts}", record.class, record.accelerator.name());
+    println!(
+        "{}: {} on {} ({}): {counts}",
+        record.class,
+        record.module,
+        record.kernel,
+        record.accelerator.name()
+    );
     println!("  {} in all: {}", seconds(record.time), phases(&record.phases));
     for reason in &record.reasons {
         println!("  {reason}");

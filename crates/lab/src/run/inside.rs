@@ -9,7 +9,7 @@ use std::fs;
 use std::hash::Hasher;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -75,7 +75,7 @@ pub struct Built {
 /// When the source does not build, the machine lacks what it takes, its headers are those of another kernel, or it
 /// can't be talked to.
 pub fn build(lab: &Lab, project: &Project, place: &Place<'_>, options: build::Options) -> Result<Built> {
-    Inside::enter(lab, project, place)?.build(options)
+    Inside::enter(lab, project, place, options)?.build()
 }
 
 /// Builds the project's module in a machine, loads it there, tests it, and unloads it.
@@ -85,8 +85,8 @@ pub fn build(lab: &Lab, project: &Project, place: &Place<'_>, options: build::Op
 /// When it does not come to loading. What the machine shows then is in the [`Record`].
 pub fn test(lab: &Lab, project: &Project, place: &Place<'_>, options: build::Options) -> Result<Record> {
     let started = Instant::now();
-    let mut inside = Inside::enter(lab, project, place)?;
-    let built = inside.build(options)?;
+    let mut inside = Inside::enter(lab, project, place, options)?;
+    let built = inside.build()?;
     inside.phase(Phase::Build, built.time);
     let mut all_skipped = false;
     let outcome = inside
@@ -111,14 +111,22 @@ struct Inside<'a> {
     log: Vec<String>,
     phases: Vec<(Phase, Duration)>,
     results: Vec<TestResult>,
+    options: build::Options,
+    began: SystemTime,
 }
 
 impl<'a> Inside<'a> {
-    fn enter(lab: &'a Lab, project: &'a Project, place: &'a Place<'a>) -> Result<Self> {
+    fn enter(
+        lab: &'a Lab,
+        project: &'a Project,
+        place: &'a Place<'a>,
+        options: build::Options,
+    ) -> Result<Self> {
         let helper = Helper::start(&place.ssh.with_user("root"), &lab.cancel)?;
         let console = fs::metadata(place.console).map_or(0, |data| data.len());
         let (log, phases, results) = (Vec::new(), Vec::new(), Vec::new());
-        Ok(Self { lab, project, place, helper, console, log, phases, results })
+        let began = SystemTime::now();
+        Ok(Self { lab, project, place, helper, console, log, phases, results, options, began })
     }
 
     fn phase(&mut self, phase: Phase, time: Duration) {
@@ -134,7 +142,8 @@ impl<'a> Inside<'a> {
         })
     }
 
-    fn build(&mut self, options: build::Options) -> Result<Built> {
+    fn build(&mut self) -> Result<Built> {
+        let options = self.options;
         let started = Instant::now();
         let (release, headers) = self.look()?;
         let kernel = self.kernel(&release, &headers)?;
@@ -480,7 +489,7 @@ exec insmod "$module" "$@""#;
     }
 
     fn result(&mut self, name: &str, outcome: Outcome, time: Option<Duration>, details: Vec<String>) {
-        let result = TestResult { name: name.to_owned(), outcome, time, details };
+        let result = TestResult { name: name.to_owned(), outcome, time, attempts: 1, details };
         self.lab.reporter.event(&Event::Test(&result));
         self.results.push(result);
     }
@@ -497,6 +506,10 @@ exec insmod "$module" "$@""#;
         let dir = self.keep_console()?;
         let Self { place, phases, results, .. } = self;
         Ok(Record {
+            module: self.project.called(self.options),
+            kernel: place.name.to_owned(),
+            started: self.began,
+            splats: Vec::new(),
             class,
             reasons,
             exit: None,

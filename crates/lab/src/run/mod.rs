@@ -15,7 +15,7 @@ mod trouble;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use wire::{Exit, Process};
 
@@ -34,6 +34,7 @@ use crate::machine::{Accelerator, Machine};
 use crate::project::{self, Manifest, Project};
 use crate::session::Session;
 use crate::share::{self, Shown};
+use crate::splat::Splat;
 use crate::verdict::{Class, Phase, TestResult};
 use steps::Run;
 
@@ -96,6 +97,12 @@ pub struct Options {
 /// What is known after a run.
 #[derive(Debug)]
 pub struct Record {
+    /// The module as the verdict names it.
+    pub module: String,
+    /// The kernel's name.
+    pub kernel: String,
+    /// When it began.
+    pub started: SystemTime,
     /// What the run ended in.
     pub class: Class,
     /// What led to a class other than passed: the finding, the kernel's words.
@@ -111,6 +118,8 @@ pub struct Record {
     pub time: Duration,
     /// Each test's result, in order.
     pub tests: Vec<TestResult>,
+    /// What the kernel reported, in order.
+    pub splats: Vec<Splat>,
     /// The folder with `console.log` and what QEMU said.
     pub dir: PathBuf,
 }
@@ -139,6 +148,8 @@ pub fn test(
 ) -> Result<Record> {
     share::check(kernel, shown)?;
     let mut run = Run::prepare(lab, Some(project.manifest()), kernel, options.accelerator)?;
+    run.what = project.called(options.build);
+    lab.reporter.event(&Event::Begin { module: &run.what, kernel: kernel.name() });
     run.start(options.cold, kept)?;
     let module = Module::build(lab, &mut run, project, kernel, options)?;
     run.wait_for_boot()?;
@@ -169,6 +180,7 @@ pub fn command(
     share::check(kernel, shown)?;
     let mut run = Run::prepare(lab, project.map(Project::manifest), kernel, options.accelerator)?;
     run.tell_results = false;
+    run.what = project.map_or_else(|| "no module".to_owned(), |project| project.called(options.build));
     run.start(options.cold, &mut Kept::default())?;
     let module = match project {
         Some(project) => Some(Module::build(lab, &mut run, project, kernel, options)?),
@@ -200,6 +212,7 @@ pub fn debug(
     debug::find_gdb()?;
     let mut run = Run::prepare(lab, Some(project.manifest()), kernel, options.accelerator)?;
     run.tell_results = false;
+    run.what = project.called(options.build);
     let _socket = run.expect_debugger()?;
     run.start(options.cold, &mut Kept::default())?;
     let module = Module::build(lab, &mut run, project, kernel, options)?;
@@ -211,7 +224,7 @@ pub fn debug(
             run.leave();
             Ok(Debugged::Ended(status))
         }
-        Err(trouble) => run.finish(Err(trouble)).map(Debugged::Failed),
+        Err(trouble) => run.finish(Err(trouble)).map(|record| Debugged::Failed(Box::new(record))),
     }
 }
 

@@ -4,7 +4,7 @@
 use std::fs;
 use std::hash::Hasher;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::io::Errno;
 use siphasher::sip::SipHasher24;
@@ -15,7 +15,7 @@ use super::kept::Kept;
 use super::trouble::{Trouble, of_taint, verdict};
 use super::{Module, Record, errno_text, guest_path, new_dir, not_run, report_phase};
 use crate::Lab;
-use crate::console::{Splat, splat};
+use crate::console::{Splat as Seen, splat};
 use crate::error::{Context, Error, Result};
 use crate::event::Event;
 use crate::kernel::{Kernel, depends_of_file, read_module};
@@ -24,6 +24,7 @@ use crate::machine::{Accelerator, Machine};
 use crate::project::{self, Check, Manifest, Test, Timeouts};
 use crate::session::{Collect, Listener, LogRecord, Lost, Session};
 use crate::share::{self, Place, Shown, Unshared};
+use crate::splat::Splat;
 use crate::verdict::{Class, Outcome, Phase, TestResult};
 
 /// A run on its way. Its folder is removed with it unless it comes to its end.
@@ -36,9 +37,13 @@ pub(super) struct Run<'a> {
     booting: Option<Booting<'a>>,
     session: Option<Session>,
     dir: Option<PathBuf>,
+    /// The module as the verdict names it.
+    pub(super) what: String,
+    began: SystemTime,
     started: Instant,
     phases: Vec<(Phase, Duration)>,
     results: Vec<TestResult>,
+    splats: Vec<Splat>,
     exit: Option<Exit>,
     /// Where programs are started.
     place: Place,
@@ -80,9 +85,12 @@ impl<'a> Run<'a> {
             booting: None,
             session: None,
             dir: Some(dir),
+            what: String::new(),
+            began: SystemTime::now(),
             started,
             phases: Vec::new(),
             results: Vec::new(),
+            splats: Vec::new(),
             exit: None,
             place: Place::default(),
             all_skipped: false,
@@ -411,7 +419,10 @@ impl<'a> Run<'a> {
             return Err(Error::new(crate::error::Kind::Interrupted, "interrupted"));
         }
         let dir = self.dir.take().expect("a run that booted has its folder until it ends");
-        Ok(Record {
+        let record = Record {
+            module: self.what.clone(),
+            kernel: self.kernel.name().to_owned(),
+            started: self.began,
             class,
             reasons,
             exit: self.exit,
@@ -419,12 +430,15 @@ impl<'a> Run<'a> {
             time: self.started.elapsed(),
             phases: std::mem::take(&mut self.phases),
             tests: std::mem::take(&mut self.results),
+            splats: std::mem::take(&mut self.splats),
             dir,
-        })
+        };
+        self.lab.reporter.event(&Event::End(&record));
+        Ok(record)
     }
 
     /// The worst trouble, on the console or in the log that the agent sent: either may lack the end.
-    fn worst_splat(&mut self) -> Option<Splat> {
+    fn worst_splat(&mut self) -> Option<Seen> {
         let console = self.session().console().worst();
         let log =
             self.session().log().iter().filter_map(|record| splat(&record.text)).max_by_key(|s| s.severity);
@@ -443,7 +457,7 @@ impl<'a> Run<'a> {
     }
 
     fn result(&mut self, name: &str, outcome: Outcome, time: Option<Duration>, details: Vec<String>) {
-        let result = TestResult { name: name.to_owned(), outcome, time, details };
+        let result = TestResult { name: name.to_owned(), outcome, time, attempts: 1, details };
         if self.tell_results {
             self.lab.reporter.event(&Event::Test(&result));
         }

@@ -30,7 +30,7 @@ pub(crate) fn gdb(lab: &Lab, dir: &Path, arguments: &GdbArgs, interrupt: &Interr
             Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX))
         }
         Debugged::Failed(record) => {
-            output::verdict(project.name(), kernel.name(), &record);
+            output::verdict(&record);
             Ok(record.class.exit_status())
         }
     }

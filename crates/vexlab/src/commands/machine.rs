@@ -21,13 +21,6 @@ use crate::cli::{CommandArgs, Root, RunArgs, ShellArgs, SourceArgs};
 use crate::output;
 use crate::terminal::{self, Keys};
 
-/// A machine that has ended.
-struct Ended {
-    module: String,
-    kernel: String,
-    record: Record,
-}
-
 /// What `run` and `shell` have in common.
 struct Wish<'a> {
     dir: &'a Path,
@@ -81,7 +74,7 @@ fn in_machine(
     program: Option<Program>,
     process: Process,
     input: &mut dyn FnMut(Outgoing),
-) -> Result<Ended> {
+) -> Result<Record> {
     let project = if wish.no_module { None } else { Some(Project::find(wish.dir)?) };
     let kernel = one_kernel(lab, wish.run, project.as_ref())?;
     let options: run::Options = wish.run.into();
@@ -89,9 +82,7 @@ fn in_machine(
     let shown = Shown { root: wish.run.root.into(), source, program };
     let mut show = |stream: Stream, bytes: &[u8]| lab.reporter.event(&Event::Output(stream, bytes));
     let mut terminal = Terminal { output: &mut show, input };
-    let record = run::command(lab, project.as_ref(), &kernel, options, &shown, process, &mut terminal)?;
-    let module = project.as_ref().map_or("no module", Project::name).to_owned();
-    Ok(Ended { module, kernel: kernel.name().to_owned(), record })
+    run::command(lab, project.as_ref(), &kernel, options, &shown, process, &mut terminal)
 }
 
 /// The folder to show at /src: the one that is named, or the project's, where that is wanted.
@@ -126,12 +117,11 @@ pub(super) fn one_kernel(lab: &Lab, arguments: &RunArgs, project: Option<&Projec
 }
 
 /// The command's own status, unless something went wrong around it.
-fn exit_status(ended: &Ended) -> u8 {
-    let record = &ended.record;
+fn exit_status(record: &Record) -> u8 {
     match (record.class, record.exit) {
         (Class::Passed, Some(exit)) => status_of(exit),
         _ => {
-            output::verdict(&ended.module, &ended.kernel, record);
+            output::verdict(record);
             record.class.exit_status()
         }
     }

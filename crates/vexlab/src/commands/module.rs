@@ -60,16 +60,16 @@ pub(crate) fn link(lab: &Lab, arguments: &LinkArgs) -> Result<()> {
 pub(crate) fn test(lab: &Lab, dir: &Path, command: &TestArgs) -> Result<u8> {
     let project = Project::find(dir)?;
     let arguments = &command.run;
+    let options: run::Options = arguments.into();
     if let Some(image) = &command.inside {
-        let options: run::Options = arguments.into();
         let tested = Inside::start(lab, &project, image, options.accelerator, options.cold)
             .and_then(|machine| inside::test(lab, &project, &machine.place(), options.build));
         let class = match tested {
             Ok(record) => {
-                output::verdict(&what(&project, arguments), image, &record);
+                output::verdict(&record);
                 record.class
             }
-            Err(error) => report(&what(&project, arguments), image, error)?,
+            Err(error) => report(&project.called(options.build), image, error)?,
         };
         return Ok(class.exit_status());
     }
@@ -87,13 +87,13 @@ pub(crate) fn test_on_each(
     kept: &mut Kept,
 ) -> Result<Class> {
     let options: run::Options = arguments.into();
-    let what = what(project, arguments);
+    let what = project.called(options.build);
     let shown = Shown { root: arguments.root.into(), ..Shown::default() };
     let mut worst = Class::Passed;
     for kernel in kernels {
         let class = match run::test(lab, project, kernel, options, &shown, kept) {
             Ok(record) => {
-                output::verdict(&what, kernel.name(), &record);
+                output::verdict(&record);
                 record.class
             }
             Err(error) => report(&what, kernel.name(), error)?,
@@ -150,16 +150,6 @@ impl Inside {
                 Place { name, ssh, console, accelerator: machine.accelerator() }
             }
         }
-    }
-}
-
-/// The module as the verdict names it: a pass without Rust must not read like one with it.
-fn what(project: &Project, arguments: &RunArgs) -> String {
-    let name = project.name();
-    match (&project.manifest().rust, &arguments.build.how) {
-        (Some(_), how) if how.c_only => format!("{name} without its Rust side"),
-        (Some(_), how) if how.minimal => format!("{name} with its minimal Rust side"),
-        _ => name.to_owned(),
     }
 }
 

@@ -136,7 +136,12 @@ fn mark(class: Class) -> char {
         Class::TestFailed => '✗',
         Class::BuildFailed => 'b',
         Class::RefusedByCheck | Class::RefusedByKernel => 'r',
-        Class::KernelWarning | Class::Oops | Class::Hang | Class::UnloadFailed | Class::MachineLost => '!',
+        Class::KernelWarning
+        | Class::Oops
+        | Class::Hang
+        | Class::UnloadFailed
+        | Class::MachineLost
+        | Class::Leak => '!',
         Class::Usage | Class::LabFailed | Class::Interrupted => '?',
     }
 }
