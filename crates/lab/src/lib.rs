@@ -100,6 +100,16 @@ impl Lab {
     }
 }
 
+/// A word that nobody else knows: 32 hexadecimal digits.
+///
+/// # Errors
+///
+/// When the kernel gives no random bytes.
+pub fn random_word() -> error::Result<String> {
+    let bytes = error::Context::context(random_bytes::<16>(), || "read random bytes".to_owned())?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
 /// Random bytes from the kernel.
 fn random_bytes<const N: usize>() -> std::io::Result<[u8; N]> {
     let mut bytes = [0; N];

@@ -574,9 +574,31 @@ pub(crate) fn spawn(
 pub(crate) fn keep_console(mut console: UnixStream, mut file: File, watch: &Watch) {
     let mut buffer = [0; 4096];
     while let Ok(length @ 1..) = console.read(&mut buffer) {
-        // A full disk must not stop the machine: what can't be kept is still watched.
-        let _ = file.write_all(&buffer[..length]);
+        // A full disk must not stop the machine: what can't be kept is still watched, and the run is told.
+        if let Err(error) = file.write_all(&buffer[..length]) {
+            watch.lose(&error);
+        }
         watch.push(&buffer[..length]);
     }
     watch.end();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_console_that_can_not_be_kept_is_watched_all_the_same_and_is_told_of() {
+        for (file, lost) in
+            [("/dev/full", Some("No space left on device (os error 28)")), ("/dev/null", None)]
+        {
+            let (console, mut machine) = UnixStream::pair().unwrap();
+            machine.write_all(b"BUG: one\n").unwrap();
+            drop(machine);
+            let watch = Watch::default();
+            keep_console(console, File::options().append(true).open(file).unwrap(), &watch);
+            assert_eq!(watch.worst().unwrap().title, "BUG: one");
+            assert_eq!(watch.lost().as_deref(), lost);
+        }
+    }
 }

@@ -4,10 +4,13 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::{Error, Kind};
 
 /// The class that a run ends in: exactly one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Class {
     /// The module was loaded, tested and unloaded, and nothing was wrong.
     Passed,
@@ -132,7 +135,8 @@ impl From<&Error> for Class {
 }
 
 /// A part of a run whose time is reported.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Phase {
     /// Finding or fetching the kernel and what the machine needs.
     Provision,
@@ -172,7 +176,8 @@ impl Phase {
 }
 
 /// How one test ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// It ran and what it checks holds.
     Passed,
@@ -226,6 +231,7 @@ mod tests {
     fn every_class_has_a_status_and_a_name_of_its_own() {
         for (index, class) in Class::ALL.iter().enumerate() {
             assert_eq!(Class::from_name(class.name()), Some(*class));
+            assert_eq!(serde_json::to_string(class).unwrap(), format!("\"{class}\""));
             for other in &Class::ALL[index + 1..] {
                 assert!(class.exit_status() < other.exit_status(), "{class} and {other}");
             }

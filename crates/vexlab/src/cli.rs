@@ -42,6 +42,10 @@ pub(crate) enum Command {
     Link(LinkArgs),
     /// Build the module, load it in a fresh machine, test it, unload it, and say the verdict
     Test(TestArgs),
+    /// Show past runs: a list of them, or one with its tests, verdict and traces
+    Log(LogArgs),
+    /// Make a page of runs: which test ended how on which kernel, times, traces with their source, consoles
+    Report(ReportArgs),
     /// Say what kernels would refuse in modules, and what is dangerous in them, without starting a machine
     ///
     /// The rules are in docs/rules.md.
@@ -318,6 +322,50 @@ pub(crate) struct TestArgs {
     /// fresh one of an image (a name, or FILE.qcow2)
     #[arg(long = "in", value_name = "NAME", conflicts_with_all = ["kernel", "watch", "root"])]
     pub(crate) inside: Option<String>,
+
+    /// What standard output is for
+    #[arg(long, value_name = "FORMAT", default_value = "text", conflicts_with = "watch")]
+    pub(crate) format: TestFormat,
+
+    /// Write a JUnit report, whatever comes of the runs
+    #[arg(long, value_name = "FILE")]
+    pub(crate) junit: Option<PathBuf>,
+
+    /// Write a KTAP report, whatever comes of the runs
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ktap: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TestFormat {
+    /// Lines for people
+    Text,
+    /// An object a line for each event: docs/report-format.md
+    Json,
+    /// Lines for people, and annotations for GitHub Actions
+    Github,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LogArgs {
+    /// The run, or `last`; without it, all are listed, the newest first
+    #[arg(value_name = "RUN")]
+    pub(crate) run: Option<String>,
+
+    /// Print the run's console instead
+    #[arg(long, requires = "run")]
+    pub(crate) console: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReportArgs {
+    /// The page to write; it needs no other file and no network
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: PathBuf,
+
+    /// The runs, as `vexlab log` lists them; without any, those of the newest command
+    #[arg(value_name = "RUN")]
+    pub(crate) runs: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -421,6 +469,8 @@ pub(crate) enum Accelerator {
 pub(crate) enum Page {
     /// docs/exit-codes.md
     ExitCodes,
+    /// docs/report-format.md
+    ReportFormat,
     /// docs/rules.md
     Rules,
 }

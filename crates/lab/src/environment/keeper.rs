@@ -113,7 +113,10 @@ impl Reporter for Relay {
             | Event::Test(_)
             | Event::Splat(_)
             | Event::Output(..)
-            | Event::End(_) => return,
+            | Event::End(_)
+            | Event::Failed(_)
+            | Event::Summary(_)
+            | Event::Error(_) => return,
         };
         let _ = say(&self.0, &news);
     }

@@ -7,7 +7,7 @@ mod helper;
 
 use std::fs;
 use std::hash::Hasher;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -18,7 +18,7 @@ use siphasher::sip::SipHasher24;
 use helper::{Helper, Lost, Said};
 
 use super::trouble::{Trouble, of_taint, verdict};
-use super::{Record, new_dir, report_phase};
+use super::{Failure, Record, new_dir, report_phase};
 use crate::Lab;
 use crate::build::{self, ProofKey, RustPart};
 use crate::console::{Splat, Watch, splat};
@@ -84,6 +84,17 @@ pub fn build(lab: &Lab, project: &Project, place: &Place<'_>, options: build::Op
 ///
 /// When it does not come to loading. What the machine shows then is in the [`Record`].
 pub fn test(lab: &Lab, project: &Project, place: &Place<'_>, options: build::Options) -> Result<Record> {
+    let what = project.called(options);
+    lab.reporter.event(&Event::Begin { module: &what, kernel: place.name });
+    let tested = tested(lab, project, place, options);
+    match &tested {
+        Ok(record) => lab.reporter.event(&Event::End(record)),
+        Err(error) => lab.reporter.event(&Event::Failed(&Failure::at_once(&what, place.name, error))),
+    }
+    tested
+}
+
+fn tested(lab: &Lab, project: &Project, place: &Place<'_>, options: build::Options) -> Result<Record> {
     let started = Instant::now();
     let mut inside = Inside::enter(lab, project, place, options)?;
     let built = inside.build()?;
@@ -499,11 +510,16 @@ exec insmod "$module" "$@""#;
             // What is known without it is judged without it.
             let _ = self.state();
         }
-        let (class, reasons) = verdict(outcome, &self.results, all_skipped, self.worst_splat().as_ref());
+        let (console, console_lost) = match said_since(self.place.console, self.console) {
+            Ok(console) => (console, None),
+            Err(error) => (Vec::new(), Some(error.to_string())),
+        };
+        let splat = self.worst_splat(&console);
+        let (class, reasons) = verdict(outcome, &self.results, all_skipped, splat.as_ref(), console_lost);
         if class == Class::Interrupted {
             return Err(Error::new(Kind::Interrupted, "interrupted"));
         }
-        let dir = self.keep_console()?;
+        let dir = self.keep_console(console)?;
         let Self { place, phases, results, .. } = self;
         Ok(Record {
             module: self.project.called(self.options),
@@ -522,34 +538,34 @@ exec insmod "$module" "$@""#;
     }
 
     /// Keeps what was said on the console as the record's, since the machine's own goes with it.
-    fn keep_console(&self) -> Result<PathBuf> {
+    fn keep_console(&self, mut text: Vec<u8>) -> Result<PathBuf> {
         let dir = new_dir(self.lab)?;
         let path = dir.join("console.log");
-        let mut text = self.console_since();
         text.extend(self.log.iter().flat_map(|line| format!("{line}\n").into_bytes()));
         fs::write(&path, text).context(|| format!("write {}", path.display()))?;
         Ok(dir)
     }
 
-    fn console_since(&self) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        let read = fs::File::open(self.place.console).and_then(|mut file| {
-            file.seek(SeekFrom::Start(self.console))?;
-            file.read_to_end(&mut bytes)
-        });
-        // What can't be read is not there to be judged; the log is.
-        drop(read);
-        bytes
-    }
-
     /// The worst trouble, on the console or in the log: either may lack the end.
-    fn worst_splat(&self) -> Option<Splat> {
+    fn worst_splat(&self, console: &[u8]) -> Option<Splat> {
         let watch = Watch::default();
-        watch.push(&self.console_since());
+        watch.push(console);
         watch.end();
         let log = self.log.iter().filter_map(|line| splat(line)).max_by_key(|splat| splat.severity);
         [watch.worst(), log].into_iter().flatten().max_by_key(|splat| splat.severity)
     }
+}
+
+/// What a console, which is kept in a file, has said since it was `length` bytes long.
+fn said_since(console: &Path, length: u64) -> io::Result<Vec<u8>> {
+    let mut file = fs::File::open(console)?;
+    if file.metadata()?.len() < length {
+        return Err(io::Error::other(format!("{} has become shorter", console.display())));
+    }
+    file.seek(SeekFrom::Start(length))?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// The command that builds a module in the machine.
@@ -580,6 +596,16 @@ fn headers(machine: &str, release: &str, build: Option<String>, of: Option<Strin
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_console_that_was_cut_off_is_not_whole() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), "before, after").unwrap();
+        assert_eq!(said_since(file.path(), 8).unwrap(), b"after");
+        fs::write(file.path(), "after").unwrap();
+        assert!(said_since(file.path(), 8).unwrap_err().to_string().ends_with(" has become shorter"));
+        assert!(said_since(Path::new("/nowhere"), 0).is_err());
+    }
 
     #[test]
     fn headers_of_another_kernel_are_named_with_it() {

@@ -27,7 +27,7 @@ pub use kept::Kept;
 
 use crate::Lab;
 use crate::build::{self, Built};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::kernel::Kernel;
 use crate::machine::{Accelerator, Machine};
@@ -36,7 +36,7 @@ use crate::session::Session;
 use crate::share::{self, Shown};
 use crate::splat::Splat;
 use crate::verdict::{Class, Phase, TestResult};
-use steps::Run;
+use steps::{Run, Step};
 
 /// A machine on which the accelerator can be tried.
 ///
@@ -124,6 +124,34 @@ pub struct Record {
     pub dir: PathBuf,
 }
 
+/// What is known of a run in which nothing could be judged: it did not come to a machine, or its machine was not the
+/// module's.
+#[derive(Debug)]
+pub struct Failure<'a> {
+    /// The module as a verdict would name it.
+    pub module: &'a str,
+    /// The kernel's name.
+    pub kernel: &'a str,
+    /// When it began.
+    pub started: SystemTime,
+    /// The time until it failed.
+    pub time: Duration,
+    /// The time of each phase, in order.
+    pub phases: &'a [(Phase, Duration)],
+    /// Why.
+    pub error: &'a Error,
+    /// The folder with what there is of a console; nothing where none is kept.
+    pub dir: Option<&'a Path>,
+}
+
+impl<'a> Failure<'a> {
+    /// One before anything was done.
+    pub fn at_once(module: &'a str, kernel: &'a str, error: &'a Error) -> Self {
+        let (started, time) = (SystemTime::now(), Duration::ZERO);
+        Self { module, kernel, started, time, phases: &[], error, dir: None }
+    }
+}
+
 impl Record {
     /// The whole console.
     pub fn console(&self) -> PathBuf {
@@ -146,21 +174,55 @@ pub fn test(
     shown: &Shown,
     kept: &mut Kept,
 ) -> Result<Record> {
-    share::check(kernel, shown)?;
-    let mut run = Run::prepare(lab, Some(project.manifest()), kernel, options.accelerator)?;
-    run.what = project.called(options.build);
-    lab.reporter.event(&Event::Begin { module: &run.what, kernel: kernel.name() });
+    let mut run = begin(lab, Some(project), kernel, options, shown)?;
+    match test_steps(&mut run, project, kernel, options, shown, kept) {
+        Ok(outcome) => run.finish(outcome),
+        Err(error) => Err(run.fail(error)),
+    }
+}
+
+fn test_steps(
+    run: &mut Run<'_>,
+    project: &Project,
+    kernel: &Kernel,
+    options: Options,
+    shown: &Shown,
+    kept: &mut Kept,
+) -> Result<Step> {
     run.start(options.cold, kept)?;
-    let module = Module::build(lab, &mut run, project, kernel, options)?;
+    let module = Module::build(run.lab, run, project, kernel, options)?;
     run.wait_for_boot()?;
-    let outcome = run
-        .show(shown)?
+    let shown = run.show(shown)?;
+    Ok(shown
         .and_then(|()| run.load(&module))
         .and_then(|()| run.prove(&module))
         .and_then(|()| run.tests(&module))
         .and_then(|()| run.unload(&module))
-        .and_then(|()| run.power_off(Some(&module)));
-    run.finish(outcome)
+        .and_then(|()| run.power_off(Some(&module))))
+}
+
+/// Begins a run, and tells so, and that it failed where it did.
+fn begin<'a>(
+    lab: &'a Lab,
+    project: Option<&Project>,
+    kernel: &'a Kernel,
+    options: Options,
+    shown: &Shown,
+) -> Result<Run<'a>> {
+    let what = project.map_or_else(|| "no module".to_owned(), |project| project.called(options.build));
+    lab.reporter.event(&Event::Begin { module: &what, kernel: kernel.name() });
+    let prepared = share::check(kernel, shown)
+        .and_then(|()| Run::prepare(lab, project.map(Project::manifest), kernel, options.accelerator));
+    match prepared {
+        Ok(mut run) => {
+            run.what = what;
+            Ok(run)
+        }
+        Err(error) => {
+            lab.reporter.event(&Event::Failed(&Failure::at_once(&what, kernel.name(), &error)));
+            Err(error)
+        }
+    }
 }
 
 /// Runs a program in a fresh machine, beside the project's module if there is one.
@@ -177,23 +239,32 @@ pub fn command(
     process: Process,
     terminal: &mut Terminal<'_>,
 ) -> Result<Record> {
-    share::check(kernel, shown)?;
-    let mut run = Run::prepare(lab, project.map(Project::manifest), kernel, options.accelerator)?;
+    let mut run = begin(lab, project, kernel, options, shown)?;
     run.tell_results = false;
-    run.what = project.map_or_else(|| "no module".to_owned(), |project| project.called(options.build));
+    match command_steps(&mut run, project, kernel, options, shown, process, terminal) {
+        Ok(outcome) => run.finish(outcome),
+        Err(error) => Err(run.fail(error)),
+    }
+}
+
+fn command_steps(
+    run: &mut Run<'_>,
+    project: Option<&Project>,
+    kernel: &Kernel,
+    options: Options,
+    shown: &Shown,
+    process: Process,
+    terminal: &mut Terminal<'_>,
+) -> Result<Step> {
     run.start(options.cold, &mut Kept::default())?;
-    let module = match project {
-        Some(project) => Some(Module::build(lab, &mut run, project, kernel, options)?),
-        None => None,
-    };
+    let module = project.map(|project| Module::build(run.lab, run, project, kernel, options)).transpose()?;
     run.wait_for_boot()?;
     let outcome = run.show(shown)?;
     let outcome = match &module {
         Some(module) => outcome.and_then(|()| run.load(module)),
         None => outcome,
     };
-    let outcome = outcome.and_then(|()| run.program(process, terminal)).and_then(|()| run.power_off(None));
-    run.finish(outcome)
+    Ok(outcome.and_then(|()| run.program(process, terminal)).and_then(|()| run.power_off(None)))
 }
 
 /// Loads the project's module in a fresh machine under gdb, which `start` is to start with the script that it is
@@ -217,7 +288,9 @@ pub fn debug(
     run.start(options.cold, &mut Kept::default())?;
     let module = Module::build(lab, &mut run, project, kernel, options)?;
     let layout = Layout::of(lab, &module.built)?;
-    run.wait_for_boot()?;
+    if let Err(error) = run.wait_for_boot() {
+        return Err(run.fail(error));
+    }
     match run.set_debugger_up(&module, &layout) {
         Ok(script) => {
             let status = start(&script)?;

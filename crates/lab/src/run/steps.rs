@@ -13,10 +13,10 @@ use wire::{Exit, Process, Reply, Request};
 use super::boot::{self, Booting, Terminal};
 use super::kept::Kept;
 use super::trouble::{Trouble, of_taint, verdict};
-use super::{Module, Record, errno_text, guest_path, new_dir, not_run, report_phase};
+use super::{Failure, Module, Record, errno_text, guest_path, new_dir, not_run, report_phase};
 use crate::Lab;
 use crate::console::{Splat as Seen, splat};
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::event::Event;
 use crate::kernel::{Kernel, depends_of_file, read_module};
 use crate::ktap;
@@ -54,7 +54,7 @@ pub(super) struct Run<'a> {
 }
 
 /// A step's result: on, or to the end.
-type Step = Result<(), Trouble>;
+pub(super) type Step = Result<(), Trouble>;
 
 /// Why what needs the Rust side is skipped.
 const WITHOUT_RUST: &str = "the module was built without its Rust side";
@@ -126,20 +126,29 @@ impl<'a> Run<'a> {
         self.lab.progress(&what, 0, 0);
         let booted = booting.wait(self.timeouts.boot);
         self.lab.progress_end();
-        match booted {
-            Ok((session, phases)) => {
-                self.session = Some(session);
-                phases.into_iter().for_each(|(phase, time)| self.phase(phase, time));
-                Ok(())
-            }
-            Err(error) => {
-                // The console of a machine that did not boot is what the message points to.
-                if error.kind() == crate::error::Kind::Lab {
-                    self.dir = None;
-                }
-                Err(error)
-            }
-        }
+        let (session, phases) = booted?;
+        self.session = Some(session);
+        phases.into_iter().for_each(|(phase, time)| self.phase(phase, time));
+        Ok(())
+    }
+
+    /// Ends a run in which nothing can be judged, and tells so. Its folder is kept for the record, unless nothing was
+    /// done or nobody wants to know.
+    pub(super) fn fail(mut self, error: Error) -> Error {
+        self.booting = None;
+        self.session = None;
+        let dir = self.dir.take_if(|_| !matches!(error.kind(), Kind::Usage | Kind::Interrupted));
+        self.remove_disks();
+        self.lab.reporter.event(&Event::Failed(&Failure {
+            module: &self.what,
+            kernel: self.kernel.name(),
+            started: self.began,
+            time: self.started.elapsed(),
+            phases: &self.phases,
+            error: &error,
+            dir: dir.as_deref(),
+        }));
+        error
     }
 
     /// Shows the machine what it is to be shown of this host.
@@ -414,9 +423,11 @@ impl<'a> Run<'a> {
         self.session().end();
         self.remove_disks();
         let splat = self.worst_splat();
-        let (class, reasons) = verdict(outcome, &self.results, self.all_skipped, splat.as_ref());
+        let console_lost = self.session().console().lost();
+        let (class, reasons) =
+            verdict(outcome, &self.results, self.all_skipped, splat.as_ref(), console_lost);
         if class == Class::Interrupted {
-            return Err(Error::new(crate::error::Kind::Interrupted, "interrupted"));
+            return Err(self.fail(Error::new(Kind::Interrupted, "interrupted")));
         }
         let dir = self.dir.take().expect("a run that booted has its folder until it ends");
         let record = Record {

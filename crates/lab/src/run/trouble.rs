@@ -34,6 +34,7 @@ pub(super) fn verdict(
     results: &[TestResult],
     all_skipped: bool,
     splat: Option<&Splat>,
+    console_lost: Option<String>,
 ) -> (Class, Vec<String>) {
     let (mut class, mut reasons) = match outcome {
         Ok(()) => (Class::Passed, Vec::new()),
@@ -48,7 +49,15 @@ pub(super) fn verdict(
         reasons.push("not one of the project's tests ran: all were skipped".to_owned());
     }
     reasons.extend(splat.map(|splat| format!("kernel: {}", splat.title)));
-    (with_splat(class, splat), reasons)
+    let mut class = with_splat(class, splat);
+    if let Some(why) = console_lost {
+        // What is missing may be what would have spoiled the pass.
+        if class == Class::Passed {
+            class = Class::LabFailed;
+        }
+        reasons.push(format!("the console could not be kept whole: {why}"));
+    }
+    (class, reasons)
 }
 
 /// The class of a run that came to `class`, during which the kernel reported `splat`. A splat explains what
@@ -93,6 +102,19 @@ mod tests {
         assert_eq!(with_splat(Class::Passed, Some(&warning)), Class::KernelWarning);
         assert_eq!(with_splat(Class::UnloadFailed, Some(&warning)), Class::UnloadFailed);
         assert_eq!(with_splat(Class::Passed, None), Class::Passed);
+    }
+
+    #[test]
+    fn a_console_that_is_not_whole_spoils_a_pass_and_hides_nothing() {
+        let full = || Some("No space left on device".to_owned());
+        let reason = "the console could not be kept whole: No space left on device";
+        assert_eq!(verdict(Ok(()), &[], false, None, None), (Class::Passed, vec![]));
+        assert_eq!(verdict(Ok(()), &[], false, None, full()), (Class::LabFailed, vec![reason.to_owned()]));
+        let hang = || Err(Trouble::new(Class::Hang, "slow"));
+        assert_eq!(
+            verdict(hang(), &[], false, None, full()),
+            (Class::Hang, vec!["slow".to_owned(), reason.to_owned()])
+        );
     }
 
     #[test]

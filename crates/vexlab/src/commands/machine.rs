@@ -18,7 +18,6 @@ use wire::{Exit, Process, Stream, WindowSize};
 
 use super::{environment, kernels};
 use crate::cli::{CommandArgs, Root, RunArgs, ShellArgs, SourceArgs};
-use crate::output;
 use crate::terminal::{self, Keys};
 
 /// What `run` and `shell` have in common.
@@ -120,10 +119,7 @@ pub(super) fn one_kernel(lab: &Lab, arguments: &RunArgs, project: Option<&Projec
 fn exit_status(record: &Record) -> u8 {
     match (record.class, record.exit) {
         (Class::Passed, Some(exit)) => status_of(exit),
-        _ => {
-            output::verdict(record);
-            record.class.exit_status()
-        }
+        _ => record.class.exit_status(),
     }
 }
 

@@ -8,6 +8,7 @@ mod environment;
 mod gdb;
 mod image;
 mod kernel;
+mod log;
 mod machine;
 mod module;
 mod watch;
@@ -37,6 +38,8 @@ pub(crate) fn dispatch(lab: &Lab, cli: &Cli, interrupt: &Interrupt) -> Result<u8
         Command::Link(arguments) => module::link(lab, arguments).map(|()| 0),
         Command::Test(arguments) if arguments.watch => watch::watch(lab, &cli.project, &arguments.run),
         Command::Test(arguments) => module::test(lab, &cli.project, arguments),
+        Command::Log(arguments) => log::log(lab, arguments).map(|()| 0),
+        Command::Report(arguments) => log::report(lab, arguments).map(|()| 0),
         Command::Check(arguments) => check::check(lab, &cli.project, arguments),
         Command::Run(arguments) => machine::run(lab, &cli.project, arguments),
         Command::Shell(arguments) => machine::shell(lab, &cli.project, arguments),
@@ -65,6 +68,7 @@ pub(crate) fn dispatch(lab: &Lab, cli: &Cli, interrupt: &Interrupt) -> Result<u8
         Command::Doc { page } => {
             let text = match page {
                 cli::Page::ExitCodes => verdict::exit_status_page(),
+                cli::Page::ReportFormat => report::page(),
                 cli::Page::Rules => ko::rules_page(),
             };
             output::print_raw(text.as_bytes());

@@ -7,12 +7,13 @@ use lab::Lab;
 use lab::cache::Staging;
 use lab::environment::{self, Name};
 use lab::error::{Error, Kind, Result};
+use lab::event::Event;
 use lab::image::{self, Base, Share, Ssh};
 use lab::kernel::Kernel;
 use lab::machine::Accelerator;
 use lab::project::Project;
-use lab::run::Kept;
 use lab::run::inside::{self, Place};
+use lab::run::{Failure, Kept};
 use lab::share::Shown;
 use lab::verdict::Class;
 use lab::{build, kernel, run};
@@ -62,15 +63,14 @@ pub(crate) fn test(lab: &Lab, dir: &Path, command: &TestArgs) -> Result<u8> {
     let arguments = &command.run;
     let options: run::Options = arguments.into();
     if let Some(image) = &command.inside {
+        let what = project.called(options.build);
         let tested = Inside::start(lab, &project, image, options.accelerator, options.cold)
+            .inspect_err(|error| {
+                lab.reporter.event(&Event::Failed(&Failure::at_once(&what, image, error)));
+            })
             .and_then(|machine| inside::test(lab, &project, &machine.place(), options.build));
-        let class = match tested {
-            Ok(record) => {
-                output::verdict(&record);
-                record.class
-            }
-            Err(error) => report(&project.called(options.build), image, error)?,
-        };
+        let class = tested.map_or_else(of_failure, |record| Ok(record.class))?;
+        lab.reporter.event(&Event::Summary(&[(image.to_owned(), class)]));
         return Ok(class.exit_status());
     }
     let kernels = kernels(lab, &arguments.build.kernel, Some(&project))?;
@@ -78,7 +78,7 @@ pub(crate) fn test(lab: &Lab, dir: &Path, command: &TestArgs) -> Result<u8> {
     Ok(worst.exit_status())
 }
 
-/// Tests the project's module on each kernel, and prints the verdicts. Gives the worst.
+/// Tests the project's module on each kernel, and tells the verdicts. Gives the worst.
 pub(crate) fn test_on_each(
     lab: &Lab,
     project: &Project,
@@ -87,22 +87,16 @@ pub(crate) fn test_on_each(
     kept: &mut Kept,
 ) -> Result<Class> {
     let options: run::Options = arguments.into();
-    let what = project.called(options.build);
     let shown = Shown { root: arguments.root.into(), ..Shown::default() };
-    let mut worst = Class::Passed;
+    let mut classes = Vec::new();
     for kernel in kernels {
-        let class = match run::test(lab, project, kernel, options, &shown, kept) {
-            Ok(record) => {
-                output::verdict(&record);
-                record.class
-            }
-            Err(error) => report(&what, kernel.name(), error)?,
-        };
-        if class.exit_status() > worst.exit_status() {
-            worst = class;
-        }
+        let tested = run::test(lab, project, kernel, options, &shown, kept);
+        let class = tested.map_or_else(of_failure, |record| Ok(record.class))?;
+        classes.push((kernel.name().to_owned(), class));
     }
-    Ok(worst)
+    lab.reporter.event(&Event::Summary(&classes));
+    let worst = classes.into_iter().map(|(_, class)| class).max_by_key(|class| class.exit_status());
+    Ok(worst.unwrap_or(Class::Passed))
 }
 
 /// A machine with a distribution that sees a project, for as long as this value is there.
@@ -153,14 +147,10 @@ impl Inside {
     }
 }
 
-/// Prints the verdict of a run that did not come to a machine. What stops every other run as well is
-/// returned instead.
-fn report(what: &str, kernel: &str, error: Error) -> Result<Class> {
-    if matches!(error.kind(), Kind::Interrupted | Kind::Usage) {
-        return Err(error);
+/// The class of a run that did not come to a machine. What stops every other run as well is returned instead.
+fn of_failure(error: Error) -> Result<Class> {
+    match error.kind() {
+        Kind::Interrupted | Kind::Usage => Err(error),
+        Kind::Build | Kind::Check | Kind::Lab | Kind::MachineLost => Ok(Class::from(&error)),
     }
-    let class = Class::from(&error);
-    output::error(&error);
-    output::print(format!("{class}: {what} on {kernel}"));
-    Ok(class)
 }

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0-only
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use lab::cache::write_atomically;
+use lab::error::{Kind, Result};
+use lab::event;
+use lab::verdict::Class;
+
+use crate::format::{self, Event, Run, Test, Trouble, Verdict};
+use crate::store::RECORD;
+
+/// What the lab tells, collected: the runs of one command, each of which is written to its folder as it ends.
+///
+/// Runs are told one after the other.
+#[derive(Debug)]
+pub struct Recorder {
+    invocation: String,
+    runs: Vec<Run>,
+    /// The results of the run that is going on.
+    tests: Vec<Test>,
+    error: Option<Trouble>,
+    /// Whether what begins next belongs to another round.
+    over: bool,
+}
+
+/// All that is known of a command's runs.
+#[derive(Debug, Clone, Copy)]
+pub struct Told<'a> {
+    /// Those that are over.
+    pub runs: &'a [Run],
+    /// Why there are no more.
+    pub error: Option<&'a Trouble>,
+}
+
+impl Default for Recorder {
+    fn default() -> Self {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let invocation = format!("{}-{:06}-{}", now.as_secs(), now.subsec_micros(), std::process::id());
+        Self { invocation, runs: Vec::new(), tests: Vec::new(), error: None, over: false }
+    }
+}
+
+impl Recorder {
+    /// Takes an event. Gives what it is in the format, unless it is none of a run's.
+    ///
+    /// # Errors
+    ///
+    /// When a run's record can't be written. The event is taken all the same.
+    pub fn take(&mut self, event: &event::Event<'_>) -> (Option<Event>, Result<()>) {
+        let mut written = Ok(());
+        let event = match event {
+            event::Event::Progress { .. } | event::Event::ProgressEnd | event::Event::Output(..) => None,
+            event::Event::Note(text) => Some(Event::Note { text: (*text).to_owned() }),
+            event::Event::Begin { module, kernel } => {
+                if self.over {
+                    *self = Self::default();
+                }
+                self.tests.clear();
+                let (module, kernel) = ((*module).to_owned(), (*kernel).to_owned());
+                Some(Event::Begin { invocation: self.invocation.clone(), module, kernel })
+            }
+            event::Event::Phase(phase, time) => {
+                let seconds = format::seconds(*time);
+                Some(Event::Phase(format::PhaseTime { phase: *phase, seconds }))
+            }
+            event::Event::TestBegin { name } => Some(Event::TestBegin { name: (*name).to_owned() }),
+            event::Event::Test(test) => {
+                self.tests.push((*test).into());
+                Some(Event::Test((*test).into()))
+            }
+            event::Event::Splat(splat) => Some(Event::Splat((*splat).into())),
+            event::Event::End(record) => {
+                let run = Run::of_record(record, &self.invocation);
+                Some(self.end(run, Some(&record.dir), &mut written))
+            }
+            event::Event::Failed(failure) => {
+                let tests = std::mem::take(&mut self.tests);
+                let run = Run { tests, ..Run::of_failure(failure, &self.invocation) };
+                // A round that was stopped is told of no more when another begins.
+                self.over = failure.error.kind() == Kind::Interrupted;
+                Some(self.end(run, failure.dir, &mut written))
+            }
+            event::Event::Summary(runs) => {
+                self.over = true;
+                Some(summary(runs))
+            }
+            event::Event::Error(error) => {
+                let trouble = Trouble::from(*error);
+                self.error = Some(trouble.clone());
+                Some(Event::Error(trouble))
+            }
+        };
+        (event, written)
+    }
+
+    /// What is known so far.
+    pub fn told(&self) -> Told<'_> {
+        Told { runs: &self.runs, error: self.error.as_ref() }
+    }
+
+    fn end(&mut self, run: Run, dir: Option<&Path>, written: &mut Result<()>) -> Event {
+        self.runs.push(run.clone());
+        let event = Event::End(Box::new(run));
+        if let Some(dir) = dir {
+            *written = write_atomically(&dir.join(RECORD), format!("{}\n", event.line()).as_bytes());
+        }
+        event
+    }
+}
+
+fn summary(runs: &[(String, Class)]) -> Event {
+    let verdicts = runs.iter().map(|(kernel, class)| Verdict { kernel: kernel.clone(), class: *class });
+    let worst = runs.iter().map(|(_, class)| *class).max_by_key(|class| class.exit_status());
+    let class = worst.unwrap_or(Class::Passed);
+    Event::Summary { runs: verdicts.collect(), class, exit_status: class.exit_status() }
+}
