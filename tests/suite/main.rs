@@ -41,6 +41,8 @@ mod mirror;
 mod packages;
 /// What is made again when a source has changed, and what is not.
 mod rebuild;
+/// Reports of runs, and the records of past ones.
+mod reports;
 /// Commands in a machine.
 mod run;
 /// The kernel of the machine below is out of reach.
@@ -74,6 +76,7 @@ fn main() {
         link::tests(),
         packages::tests(),
         rebuild::tests(),
+        reports::tests(),
         run::tests(),
         safety::tests(),
         saved::tests(),

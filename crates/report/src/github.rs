@@ -57,7 +57,26 @@ fn of_splat(run: &Run, report: &Splat) -> String {
 }
 
 fn of_trouble(title: &str, trouble: &Trouble) -> String {
-    annotation(&[("title", title.to_owned())], &trouble.lines())
+    let lines = trouble.lines();
+    let mut properties = Vec::new();
+    if let Some((file, line)) = lines.iter().find_map(|line| place_of_error(line)) {
+        properties.extend([("file", file.to_owned()), ("line", line.to_owned())]);
+    }
+    properties.push(("title", title.to_owned()));
+    annotation(&properties, &lines)
+}
+
+/// The file and the line of a compiler's error: `FILE:LINE:COLUMN: error: …`, or rustc's `  --> FILE:LINE:COLUMN`.
+fn place_of_error(text: &str) -> Option<(&str, &str)> {
+    let text = text.strip_prefix("cause: ").unwrap_or(text);
+    let place = match text.trim_start().strip_prefix("--> ") {
+        Some(place) => place,
+        None => text.split_once(": error: ").or_else(|| text.split_once(": fatal error: "))?.0,
+    };
+    let mut parts = place.rsplitn(3, ':');
+    let (column, line, file) = (parts.next()?, parts.next()?, parts.next()?);
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    (is_number(column) && is_number(line)).then_some((file, line))
 }
 
 fn annotation(properties: &[(&str, String)], lines: &[String]) -> String {
@@ -83,6 +102,21 @@ mod tests {
     fn what_is_written() {
         let (runs, error) = (specimen::runs(), specimen::trouble());
         insta::assert_snapshot!(annotations(Told { runs: &runs, error: Some(&error) }).join("\n"));
+    }
+
+    #[test]
+    fn compilers_say_where() {
+        let cases = [
+            ("cause: /src/a.c:7:16: error: 'x' undeclared", Some(("/src/a.c", "7"))),
+            ("a:b.c:7:16: fatal error: b.h: No such file", Some(("a:b.c", "7"))),
+            ("  --> src/lib.rs:12:5", Some(("src/lib.rs", "12"))),
+            ("--> nowhere", None),
+            ("ld: a.o: error: it is none", None),
+            ("a.c:7: note: here", None),
+        ];
+        for (text, place) in cases {
+            assert_eq!(place_of_error(text), place, "{text}");
+        }
     }
 
     #[test]

@@ -85,7 +85,8 @@ impl Reports {
         self.files.iter().try_for_each(|(path, write)| {
             let mut text = Vec::new();
             write(told, &mut text)?;
-            write_atomically(path, &text)
+            let written = write_atomically(path, &text);
+            written.map_err(|error| error.while_doing(&format!("write the report {}", path.display())))
         })
     }
 
