@@ -115,3 +115,68 @@ fn summary(runs: &[(String, Class)]) -> Event {
     let class = worst.unwrap_or(Class::Passed);
     Event::Summary { runs: verdicts.collect(), class, exit_status: class.exit_status() }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use lab::error::Error;
+    use lab::event::Event as Happened;
+    use lab::run::Failure;
+    use lab::verdict::{Outcome, TestResult};
+
+    use super::*;
+
+    const BEGIN: Happened<'_> = Happened::Begin { module: "demo", kernel: "debian-6.1" };
+
+    fn fail(recorder: &mut Recorder, error: &Error, dir: Option<&Path>) -> Result<()> {
+        let failure = Failure { dir, ..Failure::at_once("demo", "debian-6.1", error) };
+        recorder.take(&Happened::Failed(&failure)).1
+    }
+
+    #[test]
+    fn what_was_seen_of_a_run_that_was_interrupted_is_told_until_another_begins() {
+        let mut recorder = Recorder::default();
+        let time = Some(Duration::from_millis(7));
+        let load =
+            TestResult { name: "load".into(), outcome: Outcome::Passed, time, attempts: 1, details: vec![] };
+        let _ = recorder.take(&BEGIN);
+        let _ = recorder.take(&Happened::Test(&load));
+        fail(&mut recorder, &Error::new(Kind::Interrupted, "interrupted"), None).unwrap();
+        let [run] = recorder.told().runs else { panic!("one run") };
+        assert_eq!((run.class, &*run.tests[0].name), (Class::Interrupted, "load"));
+
+        let _ = recorder.take(&BEGIN);
+        assert!(recorder.told().runs.is_empty());
+    }
+
+    #[test]
+    fn rounds_do_not_mix_and_runs_of_one_do() {
+        let mut recorder = Recorder::default();
+        let error = Error::new(Kind::Build, "it does not build");
+        for _ in 0..2 {
+            let _ = recorder.take(&BEGIN);
+            fail(&mut recorder, &error, None).unwrap();
+        }
+        let [one, other] = recorder.told().runs else { panic!("two runs") };
+        assert_eq!(one.invocation, other.invocation);
+        let first = one.invocation.clone();
+        let _ = recorder.take(&Happened::Summary(&[]));
+        assert_eq!(recorder.told().runs.len(), 2);
+        let (Some(Event::Begin { invocation, .. }), _) = recorder.take(&BEGIN) else { panic!("it begins") };
+        assert_ne!(invocation, first);
+        assert!(recorder.told().runs.is_empty());
+    }
+
+    #[test]
+    fn a_run_without_a_place_for_its_record_is_told_all_the_same() {
+        let mut recorder = Recorder::default();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let error = Error::lab("no");
+        assert!(fail(&mut recorder, &error, Some(file.path())).is_err());
+        assert_eq!(recorder.told().runs.len(), 1);
+        let dir = tempfile::tempdir().unwrap();
+        fail(&mut recorder, &error, Some(dir.path())).unwrap();
+        assert!(dir.path().join(RECORD).exists());
+    }
+}

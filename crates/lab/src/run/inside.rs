@@ -17,7 +17,7 @@ use siphasher::sip::SipHasher24;
 
 use helper::{Helper, Lost, Said};
 
-use super::trouble::{Trouble, of_taint, verdict};
+use super::trouble::{Trouble, incomplete, of_taint, verdict};
 use super::{Failure, Record, new_dir, report_phase};
 use crate::Lab;
 use crate::build::{self, ProofKey, RustPart};
@@ -515,7 +515,8 @@ exec insmod "$module" "$@""#;
             Err(error) => (Vec::new(), Some(error.to_string())),
         };
         let splat = self.worst_splat(&console);
-        let (class, reasons) = verdict(outcome, &self.results, all_skipped, splat.as_ref(), console_lost);
+        let incomplete = incomplete(console_lost, false);
+        let (class, reasons) = verdict(outcome, &self.results, all_skipped, splat.as_ref(), incomplete);
         if class == Class::Interrupted {
             return Err(Error::new(Kind::Interrupted, "interrupted"));
         }

@@ -12,7 +12,7 @@ use wire::{Exit, Process, Reply, Request};
 
 use super::boot::{self, Booting, Terminal};
 use super::kept::Kept;
-use super::trouble::{Trouble, of_taint, verdict};
+use super::trouble::{Trouble, incomplete, of_taint, verdict};
 use super::{Failure, Module, Record, errno_text, guest_path, new_dir, not_run, report_phase};
 use crate::Lab;
 use crate::console::{Splat as Seen, splat};
@@ -423,9 +423,9 @@ impl<'a> Run<'a> {
         self.session().end();
         self.remove_disks();
         let splat = self.worst_splat();
-        let console_lost = self.session().console().lost();
-        let (class, reasons) =
-            verdict(outcome, &self.results, self.all_skipped, splat.as_ref(), console_lost);
+        let log_lost = self.session().log().iter().any(|record| record.text == wire::LOST_RECORDS);
+        let incomplete = incomplete(self.session().console().lost(), log_lost);
+        let (class, reasons) = verdict(outcome, &self.results, self.all_skipped, splat.as_ref(), incomplete);
         if class == Class::Interrupted {
             return Err(self.fail(Error::new(Kind::Interrupted, "interrupted")));
         }

@@ -28,13 +28,13 @@ impl Trouble {
 const TAINT_DIED: u64 = 1 << 7;
 
 /// What a run ends in, and why, that went on to its end or did not, in which these tests ran and the kernel reported
-/// `splat`.
+/// `splat`; and, where what was seen is `incomplete`, why.
 pub(super) fn verdict(
     outcome: Result<(), Trouble>,
     results: &[TestResult],
     all_skipped: bool,
     splat: Option<&Splat>,
-    console_lost: Option<String>,
+    incomplete: Option<String>,
 ) -> (Class, Vec<String>) {
     let (mut class, mut reasons) = match outcome {
         Ok(()) => (Class::Passed, Vec::new()),
@@ -50,14 +50,20 @@ pub(super) fn verdict(
     }
     reasons.extend(splat.map(|splat| format!("kernel: {}", splat.title)));
     let mut class = with_splat(class, splat);
-    if let Some(why) = console_lost {
+    if let Some(why) = incomplete {
         // What is missing may be what would have spoiled the pass.
         if class == Class::Passed {
             class = Class::LabFailed;
         }
-        reasons.push(format!("the console could not be kept whole: {why}"));
+        reasons.push(why);
     }
     (class, reasons)
+}
+
+/// Why what was seen of a run is not all that was said, where the console lost something or the log did.
+pub(super) fn incomplete(console_lost: Option<String>, log_lost: bool) -> Option<String> {
+    let console = console_lost.map(|why| format!("the console could not be kept whole: {why}"));
+    console.or_else(|| log_lost.then(|| "the kernel's log lost records before they were read".to_owned()))
 }
 
 /// The class of a run that came to `class`, during which the kernel reported `splat`. A splat explains what
@@ -105,9 +111,11 @@ mod tests {
     }
 
     #[test]
-    fn a_console_that_is_not_whole_spoils_a_pass_and_hides_nothing() {
-        let full = || Some("No space left on device".to_owned());
+    fn what_is_not_whole_spoils_a_pass_and_hides_nothing() {
+        let full = || incomplete(Some("No space left on device".to_owned()), true);
         let reason = "the console could not be kept whole: No space left on device";
+        assert_eq!(incomplete(None, false), None);
+        assert!(incomplete(None, true).is_some());
         assert_eq!(verdict(Ok(()), &[], false, None, None), (Class::Passed, vec![]));
         assert_eq!(verdict(Ok(()), &[], false, None, full()), (Class::LabFailed, vec![reason.to_owned()]));
         let hang = || Err(Trouble::new(Class::Hang, "slow"));
