@@ -180,7 +180,7 @@ pub(crate) fn verdict(record: &Record) {
         println!("  {reason}");
     }
     if record.class != lab::verdict::Class::Passed {
-        println!("  console: {}", record.console().display());
+        println!("  console: {}", record.console.display());
     }
 }
 

@@ -17,7 +17,8 @@ use siphasher::sip::SipHasher24;
 
 use helper::{Helper, Lost, Said};
 
-use super::trouble::{Trouble, of_taint, verdict};
+use super::testing::listed;
+use super::trouble::{Trouble, of_taint, verdict, with_tests};
 use super::{Record, new_dir, report_phase};
 use crate::Lab;
 use crate::build::{self, ProofKey, RustPart};
@@ -97,6 +98,9 @@ pub fn test(lab: &Lab, project: &Project, place: &Place<'_>, options: build::Opt
         .and_then(|()| inside.last_look());
     inside.finish(outcome, all_skipped, started)
 }
+
+/// Why a test that wants a machine of its own is skipped.
+const NOT_INSIDE: &str = "it kills a machine, or gets the disks of one, and this one is kept";
 
 /// A step's result: on, or to the end.
 type Step<T = ()> = Result<T, Trouble>;
@@ -402,6 +406,10 @@ exec insmod "$module" "$@""#;
             let limit = test.timeout.unwrap_or(project.manifest().timeouts.test);
             match &test.check {
                 Check::Ktap(path) => self.ktap(&test.name, path, limit)?,
+                Check::Ktests(path) => self.ktests(&test.name, path, limit)?,
+                Check::Run(_) if test.kill_at.is_some() || test.disks_from.is_some() => {
+                    self.result(&test.name, Outcome::Skipped, None, vec![NOT_INSIDE.to_owned()]);
+                }
                 Check::Run(words) => self.program(&test.name, words, limit)?,
             }
         }
@@ -425,6 +433,30 @@ exec insmod "$module" "$@""#;
         }
         if let Some(problem) = problem {
             self.result(name, Outcome::Failed, Some(started.elapsed()), vec![problem]);
+        }
+        Ok(())
+    }
+
+    fn ktests(&mut self, name: &str, path: &str, limit: Duration) -> Step {
+        let started = Instant::now();
+        let said = self.ask_module(name, json!({ "op": "read", "path": path }), limit)?;
+        let parts = said.failure().map_or_else(|| listed(path, &said.text()), Err);
+        let parts = match parts {
+            Ok(parts) => parts,
+            Err(why) => {
+                self.result(name, Outcome::Failed, Some(started.elapsed()), vec![why]);
+                return Ok(());
+            }
+        };
+        for part in parts {
+            let started = Instant::now();
+            let name = format!("{name}/{part}");
+            let said = self.ask_module(&name, json!({ "op": "ask", "path": path, "input": part }), limit)?;
+            let (outcome, details) = match said.failure() {
+                Some(why) => (Outcome::Failed, vec![why]),
+                None => ktap::of_one(&part, &said.text()),
+            };
+            self.result(&name, outcome, Some(started.elapsed()), details);
         }
         Ok(())
     }
@@ -499,7 +531,8 @@ exec insmod "$module" "$@""#;
             // What is known without it is judged without it.
             let _ = self.state();
         }
-        let (class, reasons) = verdict(outcome, &self.results, all_skipped, self.worst_splat().as_ref());
+        let (mut class, mut reasons) = verdict(outcome, self.worst_splat().as_ref());
+        with_tests(&mut class, &mut reasons, &self.results, all_skipped);
         if class == Class::Interrupted {
             return Err(Error::new(Kind::Interrupted, "interrupted"));
         }
@@ -517,6 +550,7 @@ exec insmod "$module" "$@""#;
             phases,
             time: started.elapsed(),
             tests: results,
+            console: dir.join("console.log"),
             dir,
         })
     }

@@ -9,13 +9,17 @@ mod debug;
 /// In a machine with a distribution.
 pub mod inside;
 mod kept;
+mod plan;
 mod steps;
+mod suite;
 mod symbols;
+mod testing;
 mod trouble;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
-use std::time::{Duration, SystemTime};
+use std::sync::atomic::AtomicUsize;
+use std::time::{Duration, Instant, SystemTime};
 
 use wire::{Exit, Process};
 
@@ -31,12 +35,15 @@ use crate::error::Result;
 use crate::event::Event;
 use crate::kernel::Kernel;
 use crate::machine::{Accelerator, Machine};
-use crate::project::{self, Manifest, Project};
+use crate::project::{self, Check, Manifest, Project};
 use crate::session::Session;
 use crate::share::{self, Shown};
 use crate::splat::Splat;
 use crate::verdict::{Class, Phase, TestResult};
-use steps::Run;
+use plan::Plan;
+pub use plan::Selection;
+use steps::{Run, Told};
+use suite::Suite;
 
 /// A machine on which the accelerator can be tried.
 ///
@@ -120,47 +127,100 @@ pub struct Record {
     pub tests: Vec<TestResult>,
     /// What the kernel reported, in order.
     pub splats: Vec<Splat>,
-    /// The folder with `console.log` and what QEMU said.
+    /// The console of the machine in which the worst was seen.
+    pub console: PathBuf,
+    /// The folder with what is kept of it. Further machines have folders of their own in it.
     pub dir: PathBuf,
 }
 
-impl Record {
-    /// The whole console.
-    pub fn console(&self) -> PathBuf {
-        self.dir.join("console.log")
-    }
+/// What is to be done in a run of tests.
+#[derive(Debug, Clone, Default)]
+pub struct Order {
+    /// How to build, and what runs the machines.
+    pub options: Options,
+    /// What programs in them see.
+    pub shown: Shown,
+    /// Which tests, and how.
+    pub selection: Selection,
 }
 
-/// Builds the project's module, loads it in a fresh machine, tests it, and unloads it. Where a machine like it is
-/// `kept`, the run takes that one.
+/// Builds the project's module, loads it in a fresh machine, tests it, and unloads it; in further machines where the
+/// tests take them. Where a machine like it is `kept`, the run takes that one.
 ///
 /// # Errors
 ///
 /// When it does not come to a machine: the source does not build, a check refuses the module, or the lab
 /// can't do its work. Whatever a machine shows is in the [`Record`].
-pub fn test(
-    lab: &Lab,
-    project: &Project,
-    kernel: &Kernel,
-    options: Options,
-    shown: &Shown,
-    kept: &mut Kept,
-) -> Result<Record> {
-    share::check(kernel, shown)?;
+pub fn test(lab: &Lab, project: &Project, kernel: &Kernel, order: &Order, kept: &mut Kept) -> Result<Record> {
+    let options = order.options;
+    share::check(kernel, &order.shown)?;
+    let started = Instant::now();
     let mut run = Run::prepare(lab, Some(project.manifest()), kernel, options.accelerator)?;
     run.what = project.called(options.build);
     lab.reporter.event(&Event::Begin { module: &run.what, kernel: kernel.name() });
     run.start(options.cold, kept)?;
     let module = Module::build(lab, &mut run, project, kernel, options)?;
+    let dir = run.dir().to_owned();
+    let plan = Plan::new(project.manifest(), &order.selection);
+    let suite = Suite {
+        lab,
+        kernel,
+        order,
+        module: &module,
+        plan: &plan,
+        dir: &dir,
+        told: Told::default(),
+        machines: AtomicUsize::new(1),
+    };
+    let mut record = suite.carry_out(run)?;
+    record.time = started.elapsed();
+    // Nobody gets them any more.
+    let _ = std::fs::remove_dir_all(dir.join("disks"));
+    record.dir = dir;
+    lab.reporter.event(&Event::End(&record));
+    Ok(record)
+}
+
+/// The tests that a project has, by name. Those of a file that lists them are asked for in a machine.
+///
+/// # Errors
+///
+/// As [`test`]; and when a file has no list.
+pub fn list(lab: &Lab, project: &Project, kernel: &Kernel, order: &Order) -> Result<Vec<String>> {
+    let selection = &order.selection;
+    let mut names = Vec::new();
+    let mut machine = None;
+    for test in &project.manifest().tests {
+        let Check::Ktests(path) = &test.check else {
+            names.push(test.name.clone());
+            continue;
+        };
+        if machine.is_none() {
+            machine = Some(listing_machine(lab, project, kernel, order)?);
+        }
+        let Some(run) = &mut machine else { continue };
+        let parts = run.listed(path, test.timeout)?;
+        names.extend(parts.into_iter().map(|part| format!("{}/{part}", test.name)));
+    }
+    names.retain(|name| selection.wants(name));
+    Ok(names)
+}
+
+/// A machine in which the module is loaded.
+fn listing_machine<'a>(
+    lab: &'a Lab,
+    project: &Project,
+    kernel: &'a Kernel,
+    order: &Order,
+) -> Result<Run<'a>> {
+    let options = order.options;
+    let mut run = Run::prepare(lab, Some(project.manifest()), kernel, options.accelerator)?;
+    run.tell_results = false;
+    run.start(options.cold, &mut Kept::default())?;
+    let module = Module::build(lab, &mut run, project, kernel, options)?;
     run.wait_for_boot()?;
-    let outcome = run
-        .show(shown)?
-        .and_then(|()| run.load(&module))
-        .and_then(|()| run.prove(&module))
-        .and_then(|()| run.tests(&module))
-        .and_then(|()| run.unload(&module))
-        .and_then(|()| run.power_off(Some(&module)));
-    run.finish(outcome)
+    run.load(&module).map_err(|trouble| trouble.into_error("the module can't be loaded"))?;
+    Ok(run)
 }
 
 /// Runs a program in a fresh machine, beside the project's module if there is one.
@@ -193,7 +253,9 @@ pub fn command(
         None => outcome,
     };
     let outcome = outcome.and_then(|()| run.program(process, terminal)).and_then(|()| run.power_off(None));
-    run.finish(outcome)
+    let record = run.finish(outcome)?;
+    lab.reporter.event(&Event::End(&record));
+    Ok(record)
 }
 
 /// Loads the project's module in a fresh machine under gdb, which `start` is to start with the script that it is

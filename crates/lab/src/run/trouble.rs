@@ -2,6 +2,7 @@
 //! What it means when a run does not go its way: a pure judgement of what was seen.
 
 use crate::console::{Severity, Splat};
+use crate::error::{Error, Kind};
 use crate::verdict::{Class, Outcome, TestResult};
 
 /// Why a run goes no further, with what has been seen so far.
@@ -16,6 +17,14 @@ impl Trouble {
         Self { class, reasons: vec![reason.into()] }
     }
 
+    /// It as an error, where a machine's verdict isn't what was asked for.
+    pub(super) fn into_error(self, what: &str) -> Error {
+        match self.class {
+            Class::Interrupted => Error::new(Kind::Interrupted, "interrupted"),
+            _ => Error::lab(what).with_source(self.reasons.join("\n")),
+        }
+    }
+
     pub(super) fn because(mut self, reasons: impl IntoIterator<Item = String>) -> Self {
         self.reasons.extend(reasons);
         self
@@ -27,28 +36,32 @@ impl Trouble {
 /// Source: `Documentation/admin-guide/tainted-kernels.rst`.
 const TAINT_DIED: u64 = 1 << 7;
 
-/// What a run ends in, and why, that went on to its end or did not, in which these tests ran and the kernel reported
-/// `splat`.
-pub(super) fn verdict(
-    outcome: Result<(), Trouble>,
-    results: &[TestResult],
-    all_skipped: bool,
-    splat: Option<&Splat>,
-) -> (Class, Vec<String>) {
-    let (mut class, mut reasons) = match outcome {
+/// What a machine's part of a run ends in, and why, that went on to its end or did not, and in which the kernel
+/// reported `splat`.
+pub(super) fn verdict(outcome: Result<(), Trouble>, splat: Option<&Splat>) -> (Class, Vec<String>) {
+    let (class, mut reasons) = match outcome {
         Ok(()) => (Class::Passed, Vec::new()),
         Err(trouble) => (trouble.class, trouble.reasons),
     };
-    let failed = results.iter().filter(|test| test.outcome == Outcome::Failed).count();
-    if class == Class::Passed && failed > 0 {
-        class = Class::TestFailed;
-        reasons.push(format!("{failed} of {} tests failed", results.len()));
-    } else if class == Class::Passed && all_skipped {
-        class = Class::TestFailed;
-        reasons.push("not one of the project's tests ran: all were skipped".to_owned());
-    }
     reasons.extend(splat.map(|splat| format!("kernel: {}", splat.title)));
     (with_splat(class, splat), reasons)
+}
+
+/// What a run's tests make of its class.
+pub(super) fn with_tests(
+    class: &mut Class,
+    reasons: &mut Vec<String>,
+    results: &[TestResult],
+    all_skipped: bool,
+) {
+    let failed = results.iter().filter(|test| test.outcome == Outcome::Failed).count();
+    if *class == Class::Passed && failed > 0 {
+        *class = Class::TestFailed;
+        reasons.push(format!("{failed} of {} tests failed", results.len()));
+    } else if *class == Class::Passed && all_skipped {
+        *class = Class::TestFailed;
+        reasons.push("not one of the project's tests ran: all were skipped".to_owned());
+    }
 }
 
 /// The class of a run that came to `class`, during which the kernel reported `splat`. A splat explains what

@@ -11,14 +11,13 @@ use lab::image::{self, Base, Share, Ssh};
 use lab::kernel::Kernel;
 use lab::machine::Accelerator;
 use lab::project::Project;
-use lab::run::Kept;
 use lab::run::inside::{self, Place};
-use lab::share::Shown;
+use lab::run::{Kept, Order};
 use lab::verdict::Class;
 use lab::{build, kernel, run};
 
 use super::kernels;
-use crate::cli::{BuildCommand, LinkArgs, RunArgs, TestArgs};
+use crate::cli::{BuildCommand, LinkArgs, TestArgs};
 use crate::output;
 
 /// Builds the project's module for each kernel, or in a machine.
@@ -74,7 +73,10 @@ pub(crate) fn test(lab: &Lab, dir: &Path, command: &TestArgs) -> Result<u8> {
         return Ok(class.exit_status());
     }
     let kernels = kernels(lab, &arguments.build.kernel, Some(&project))?;
-    let worst = test_on_each(lab, &project, &kernels, arguments, &mut Kept::default())?;
+    if command.list {
+        return list(lab, &project, &kernels[0], &command.into());
+    }
+    let worst = test_on_each(lab, &project, &kernels, &command.into(), &mut Kept::default())?;
     Ok(worst.exit_status())
 }
 
@@ -83,15 +85,13 @@ pub(crate) fn test_on_each(
     lab: &Lab,
     project: &Project,
     kernels: &[Kernel],
-    arguments: &RunArgs,
+    order: &Order,
     kept: &mut Kept,
 ) -> Result<Class> {
-    let options: run::Options = arguments.into();
-    let what = project.called(options.build);
-    let shown = Shown { root: arguments.root.into(), ..Shown::default() };
+    let what = project.called(order.options.build);
     let mut worst = Class::Passed;
     for kernel in kernels {
-        let class = match run::test(lab, project, kernel, options, &shown, kept) {
+        let class = match run::test(lab, project, kernel, order, kept) {
             Ok(record) => {
                 output::verdict(&record);
                 record.class
@@ -103,6 +103,13 @@ pub(crate) fn test_on_each(
         }
     }
     Ok(worst)
+}
+
+/// Prints the tests' names. That there are none is a failure.
+fn list(lab: &Lab, project: &Project, kernel: &Kernel, order: &Order) -> Result<u8> {
+    let names = run::list(lab, project, kernel, order)?;
+    names.iter().for_each(output::print);
+    Ok(if names.is_empty() { Class::TestFailed.exit_status() } else { 0 })
 }
 
 /// A machine with a distribution that sees a project, for as long as this value is there.
