@@ -47,6 +47,8 @@ mod run;
 mod safety;
 /// Runs that start from a machine that has booted already.
 mod saved;
+/// Which tests are carried out, and how.
+mod selection;
 /// What a machine is shown of its host.
 mod share;
 /// A shell in a machine, on a real terminal.
@@ -77,6 +79,7 @@ fn main() {
         run::tests(),
         safety::tests(),
         saved::tests(),
+        selection::tests(),
         gdb::tests(),
         share::tests(),
         shell::tests(),

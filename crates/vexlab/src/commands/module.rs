@@ -105,11 +105,18 @@ pub(crate) fn test_on_each(
     Ok(worst)
 }
 
-/// Prints the tests' names. That there are none is a failure.
+/// Prints the tests' names.
 fn list(lab: &Lab, project: &Project, kernel: &Kernel, order: &Order) -> Result<u8> {
     let names = run::list(lab, project, kernel, order)?;
     names.iter().for_each(output::print);
-    Ok(if names.is_empty() { Class::TestFailed.exit_status() } else { 0 })
+    match order.selection.filters.as_slice() {
+        [_, ..] if names.is_empty() => {
+            let filters: Vec<_> = order.selection.filters.iter().map(|text| format!("`{text}`")).collect();
+            Err(Error::usage(format!("no test has {} in its name", filters.join(" or ")))
+                .with_remedy("`vexlab test --list` without it lists them all"))
+        }
+        _ => Ok(0),
+    }
 }
 
 /// A machine with a distribution that sees a project, for as long as this value is there.
