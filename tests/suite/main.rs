@@ -35,6 +35,8 @@ mod interrupts;
 mod kernels;
 /// Static libraries as objects for a module.
 mod link;
+/// Machines that are killed, and programs that are stopped, in each phase of a run.
+mod lost;
 /// A mirror of the archive that can be made to lie.
 mod mirror;
 /// Kernels from packages: fetched once, whole or not at all.
@@ -74,6 +76,7 @@ fn main() {
         interrupts::tests(),
         kernels::tests(),
         link::tests(),
+        lost::tests(),
         packages::tests(),
         rebuild::tests(),
         run::tests(),
