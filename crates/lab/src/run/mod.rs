@@ -31,7 +31,7 @@ pub use kept::Kept;
 
 use crate::Lab;
 use crate::build::{self, Built};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::kernel::Kernel;
 use crate::machine::{Accelerator, Machine};
@@ -153,15 +153,18 @@ pub struct Order {
 /// can't do its work. Whatever a machine shows is in the [`Record`].
 pub fn test(lab: &Lab, project: &Project, kernel: &Kernel, order: &Order, kept: &mut Kept) -> Result<Record> {
     let options = order.options;
+    let mut order = order.clone();
+    let manifest = bring_programs(lab, project, &mut order)?;
+    let order = &order;
     share::check(kernel, &order.shown)?;
     let started = Instant::now();
-    let mut run = Run::prepare(lab, Some(project.manifest()), kernel, options.accelerator)?;
+    let mut run = Run::prepare(lab, Some(&manifest), kernel, options.accelerator)?;
     run.what = project.called(options.build);
     lab.reporter.event(&Event::Begin { module: &run.what, kernel: kernel.name() });
     run.start(options.cold, kept)?;
     let module = Module::build(lab, &mut run, project, kernel, options)?;
     let dir = run.dir().to_owned();
-    let plan = Plan::new(project.manifest(), &order.selection);
+    let plan = Plan::new(&manifest, &order.selection);
     let suite = Suite {
         lab,
         kernel,
@@ -179,6 +182,28 @@ pub fn test(lab: &Lab, project: &Project, kernel: &Kernel, order: &Order, kept: 
     record.dir = dir;
     lab.reporter.event(&Event::End(&record));
     Ok(record)
+}
+
+/// Adds the programs of the project that its tests run to what machines are shown: those that a path names which
+/// begins with `./` or `../`, from the project's folder. Gives what `vexlab.toml` says with their paths in a machine.
+fn bring_programs(lab: &Lab, project: &Project, order: &mut Order) -> Result<Manifest> {
+    let mut manifest = project.manifest().clone();
+    for test in &mut manifest.tests {
+        let Check::Run(words) = &mut test.check else { continue };
+        let word = &mut words[0];
+        let is_ours = word.starts_with("./") || word.starts_with("../");
+        if !is_ours || !order.selection.wants(&test.name) {
+            continue;
+        }
+        let path = project.root().join(&*word);
+        let found = share::program::find(lab, &path.to_string_lossy())?.ok_or_else(|| {
+            Error::usage(format!("the test `{}` runs {word}, and {} is not there", test.name, path.display()))
+                .with_remedy("a path that begins with ./ is one of the project's; build it first")
+        })?;
+        found.path.clone_into(word);
+        order.shown.programs.push(found);
+    }
+    Ok(manifest)
 }
 
 /// The tests that a project has, by name. Those of a file that lists them are asked for in a machine.
