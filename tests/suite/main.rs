@@ -35,6 +35,8 @@ mod interrupts;
 mod kernels;
 /// Static libraries as objects for a module.
 mod link;
+/// Machines that are killed, and programs that are stopped, in each phase of a run.
+mod lost;
 /// A mirror of the archive that can be made to lie.
 mod mirror;
 /// Kernels from packages: fetched once, whole or not at all.
@@ -49,6 +51,8 @@ mod run;
 mod safety;
 /// Runs that start from a machine that has booted already.
 mod saved;
+/// Which tests are carried out, and how.
+mod selection;
 /// What a machine is shown of its host.
 mod share;
 /// A shell in a machine, on a real terminal.
@@ -74,12 +78,14 @@ fn main() {
         interrupts::tests(),
         kernels::tests(),
         link::tests(),
+        lost::tests(),
         packages::tests(),
         rebuild::tests(),
         reports::tests(),
         run::tests(),
         safety::tests(),
         saved::tests(),
+        selection::tests(),
         gdb::tests(),
         share::tests(),
         shell::tests(),

@@ -52,6 +52,8 @@ pub enum Lost {
     Nonsense(String),
     /// QEMU won't, or can't, save or restore the machine.
     Control(String),
+    /// Whoever listened has heard enough.
+    Enough,
     /// The user stopped it.
     Interrupted(Error),
 }
@@ -68,6 +70,7 @@ impl fmt::Display for Lost {
             }
             Self::Nonsense(what) => write!(f, "the machine sent {what}"),
             Self::Control(what) => write!(f, "QEMU said: {what}"),
+            Self::Enough => write!(f, "nothing more was waited for"),
             Self::Interrupted(error) => error.fmt(f),
         }
     }
@@ -88,6 +91,11 @@ pub struct LogRecord {
 pub trait Listener {
     /// Output of the command, or content of the file.
     fn output(&mut self, stream: Stream, bytes: &[u8]);
+
+    /// Whether nothing more is to be waited for, the end of the request included.
+    fn has_enough(&self) -> bool {
+        false
+    }
 }
 
 /// A listener that keeps the output as one text.
@@ -450,6 +458,9 @@ impl Session {
             match self.hear()? {
                 Heard::Reply(Reply::Output { stream, data }, _) => {
                     listener.output(stream, &data);
+                    if listener.has_enough() {
+                        return Err(Lost::Enough);
+                    }
                     self.taken.count(data.len(), &self.outgoing)?;
                 }
                 Heard::Reply(Reply::Refused { reason }, _) => {

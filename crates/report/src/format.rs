@@ -4,7 +4,7 @@
 //! A key is never left out: what isn't known is `null`. Within a version keys may be added; a key that goes, or means
 //! something else, makes another version.
 
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
@@ -100,8 +100,10 @@ pub struct Run {
     pub tests: Vec<Test>,
     /// What the kernel reported, in order.
     pub splats: Vec<Splat>,
-    /// The folder with `console.log`.
+    /// The folder with what is kept of it.
     pub dir: Option<String>,
+    /// The console of the machine in which the worst was seen: a path in that folder.
+    pub console: Option<String>,
 }
 
 /// The time of a phase.
@@ -221,6 +223,7 @@ impl Run {
             tests: record.tests.iter().map(Into::into).collect(),
             splats: record.splats.iter().map(Into::into).collect(),
             dir: Some(record.dir.display().to_string()),
+            console: record.console.strip_prefix(&record.dir).ok().map(|path| path.display().to_string()),
         }
     }
 
@@ -238,11 +241,19 @@ impl Run {
             error: Some(failure.error.into()),
             exit: None,
             accelerator: None,
-            phases: phases(failure.phases),
+            phases: Vec::new(),
             tests: Vec::new(),
             splats: Vec::new(),
             dir: failure.dir.map(|dir| dir.display().to_string()),
+            console: None,
         }
+    }
+
+    /// The path of the console, which a record can't have elsewhere than in the run's folder.
+    pub fn console_path(&self) -> Option<PathBuf> {
+        let console = Path::new(self.console.as_deref()?);
+        let stays = console.components().all(|part| matches!(part, Component::Normal(_)));
+        if stays { Some(Path::new(self.dir.as_deref()?).join(console)) } else { None }
     }
 
     /// How many tests ended so.
@@ -325,6 +336,26 @@ impl From<&splat::Splat> for Splat {
     }
 }
 
+/// Whatever shows a report of the lab's shows one of a record.
+impl From<&Splat> for splat::Splat {
+    fn from(splat: &Splat) -> Self {
+        let value = |text: &str| u64::from_str_radix(text.trim_start_matches("0x"), 16).unwrap_or_default();
+        let registers = splat.registers.iter();
+        Self {
+            kind: splat.kind,
+            title: splat.title.clone(),
+            lines: splat.lines.clone(),
+            trace: splat.trace.clone(),
+            registers: registers.map(|register| (register.name.clone(), value(&register.value))).collect(),
+            process: splat.process.clone(),
+            cpu: splat.cpu,
+            at: splat.seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
+            during: splat.during.clone(),
+            panic: splat.panic.clone(),
+        }
+    }
+}
+
 impl From<wire::Exit> for Exit {
     fn from(exit: wire::Exit) -> Self {
         match exit {
@@ -348,6 +379,29 @@ pub(crate) fn seconds(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e6).round() / 1e6
 }
 
-pub(crate) fn phases(phases: &[(Phase, Duration)]) -> Vec<PhaseTime> {
+fn phases(phases: &[(Phase, Duration)]) -> Vec<PhaseTime> {
     phases.iter().map(|(phase, time)| PhaseTime { phase: *phase, seconds: seconds(*time) }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::specimen;
+
+    #[test]
+    fn a_report_is_the_same_there_and_back() {
+        let splat = specimen::splat();
+        assert_eq!(Splat::from(&splat::Splat::from(&splat)), splat);
+    }
+
+    #[test]
+    fn no_record_names_a_console_of_elsewhere() {
+        let of =
+            |console: &str| Run { console: Some(console.to_owned()), ..specimen::passed() }.console_path();
+        let dir = specimen::passed().dir.unwrap();
+        assert_eq!(of("2/console.log"), Some(Path::new(&dir).join("2/console.log")));
+        for elsewhere in ["/etc/passwd", "../console.log", "2/../../console.log"] {
+            assert_eq!(of(elsewhere), None, "{elsewhere}");
+        }
+    }
 }

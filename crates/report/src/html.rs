@@ -179,8 +179,8 @@ fn of_place(place: &Place) -> Markup {
 }
 
 fn console(run: &Run) -> Markup {
-    let Some(dir) = &run.dir else { return html! {} };
-    match end_of(&Path::new(dir).join("console.log")) {
+    let Some(path) = run.console_path() else { return html! {} };
+    match end_of(&path) {
         Ok(text) => html! { details { summary { "Console" } pre { (plain(&text)) } } },
         Err(error) => html! { p.soft { "The console can't be read: " (error) } },
     }

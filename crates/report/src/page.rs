@@ -91,7 +91,11 @@ const EVENTS: &[Object] = &[
             ("phases", "each as in `phase`"),
             ("tests", "each as in `test`"),
             ("splats", "each as in `splat`"),
-            ("dir", "the folder with `console.log`; `null` where nothing of it is kept"),
+            ("dir", "the folder with what is kept of it; `null` where nothing is"),
+            (
+                "console",
+                "the console of the machine in which the worst was seen: a path in that folder; `null` where there was no machine",
+            ),
         ],
     },
     Object {

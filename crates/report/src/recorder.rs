@@ -7,7 +7,7 @@ use lab::error::{Kind, Result};
 use lab::event;
 use lab::verdict::Class;
 
-use crate::format::{self, Event, Run, Test, Trouble, Verdict};
+use crate::format::{self, Event, PhaseTime, Run, Test, Trouble, Verdict};
 use crate::store::RECORD;
 
 /// What the lab tells, collected: the runs of one command, each of which is written to its folder as it ends.
@@ -17,8 +17,9 @@ use crate::store::RECORD;
 pub struct Recorder {
     invocation: String,
     runs: Vec<Run>,
-    /// The results of the run that is going on.
+    /// What is known of the run that is going on.
     tests: Vec<Test>,
+    phases: Vec<PhaseTime>,
     error: Option<Trouble>,
     /// Whether what begins next belongs to another round.
     over: bool,
@@ -37,7 +38,7 @@ impl Default for Recorder {
     fn default() -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let invocation = format!("{}-{:06}-{}", now.as_secs(), now.subsec_micros(), std::process::id());
-        Self { invocation, runs: Vec::new(), tests: Vec::new(), error: None, over: false }
+        Self { invocation, runs: Vec::new(), tests: Vec::new(), phases: Vec::new(), error: None, over: false }
     }
 }
 
@@ -57,12 +58,14 @@ impl Recorder {
                     *self = Self::default();
                 }
                 self.tests.clear();
+                self.phases.clear();
                 let (module, kernel) = ((*module).to_owned(), (*kernel).to_owned());
                 Some(Event::Begin { invocation: self.invocation.clone(), module, kernel })
             }
             event::Event::Phase(phase, time) => {
-                let seconds = format::seconds(*time);
-                Some(Event::Phase(format::PhaseTime { phase: *phase, seconds }))
+                let phase = PhaseTime { phase: *phase, seconds: format::seconds(*time) };
+                self.phases.push(phase.clone());
+                Some(Event::Phase(phase))
             }
             event::Event::TestBegin { name } => Some(Event::TestBegin { name: (*name).to_owned() }),
             event::Event::Test(test) => {
@@ -75,8 +78,8 @@ impl Recorder {
                 Some(self.end(run, Some(&record.dir), &mut written))
             }
             event::Event::Failed(failure) => {
-                let tests = std::mem::take(&mut self.tests);
-                let run = Run { tests, ..Run::of_failure(failure, &self.invocation) };
+                let (tests, phases) = (std::mem::take(&mut self.tests), std::mem::take(&mut self.phases));
+                let run = Run { tests, phases, ..Run::of_failure(failure, &self.invocation) };
                 // A round that was stopped is told of no more when another begins.
                 self.over = failure.error.kind() == Kind::Interrupted;
                 Some(self.end(run, failure.dir, &mut written))

@@ -32,6 +32,7 @@ pub(crate) fn passed() -> Run {
         ],
         splats: Vec::new(),
         dir: Some("/runs/1763800000-000001-4711".to_owned()),
+        console: Some("console.log".to_owned()),
     }
 }
 
@@ -67,6 +68,7 @@ pub(crate) fn not_built() -> Run {
         accelerator: None,
         tests: Vec::new(),
         dir: Some("/runs/1763800002-000000-4711".to_owned()),
+        console: None,
         ..passed()
     }
 }

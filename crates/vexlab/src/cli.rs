@@ -305,10 +305,48 @@ pub(crate) struct SourceArgs {
     pub(crate) rw: bool,
 }
 
+/// Which tests, and how.
+#[derive(Debug, Args)]
+pub(crate) struct SelectionArgs {
+    /// Only the tests with one of these texts in their name; the module is loaded and unloaded in any case
+    #[arg(value_name = "FILTER")]
+    pub(crate) filters: Vec<String>,
+
+    /// Test in so many machines at once
+    #[arg(short, long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) jobs: u16,
+
+    /// Try a test that failed so many times again, each on a fresh machine; one that passes then is flaky, which is
+    /// no failure
+    ///
+    /// Trouble that the kernel reported is not forgiven.
+    #[arg(long, value_name = "COUNT", default_value_t = 0)]
+    pub(crate) retries: u32,
+
+    /// Carry each test out so many times
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) repeat: u32,
+
+    /// Begin no test after one has failed
+    #[arg(long)]
+    pub(crate) fail_fast: bool,
+
+    /// Give each test a fresh machine of its own
+    #[arg(long)]
+    pub(crate) isolated: bool,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct TestArgs {
     #[command(flatten)]
     pub(crate) run: RunArgs,
+
+    #[command(flatten)]
+    pub(crate) selection: SelectionArgs,
+
+    /// List the tests that would be carried out, without carrying them out
+    #[arg(long, conflicts_with_all = ["watch", "inside"])]
+    pub(crate) list: bool,
 
     /// Test again whenever a source changes, until interrupted
     ///
@@ -320,7 +358,11 @@ pub(crate) struct TestArgs {
 
     /// Build and test inside of a machine with a distribution, with its compiler and headers: one that is up, or a
     /// fresh one of an image (a name, or FILE.qcow2)
-    #[arg(long = "in", value_name = "NAME", conflicts_with_all = ["kernel", "watch", "root"])]
+    #[arg(
+        long = "in",
+        value_name = "NAME",
+        conflicts_with_all = ["kernel", "watch", "root", "filters", "jobs", "retries", "repeat", "fail_fast", "isolated"]
+    )]
     pub(crate) inside: Option<String>,
 
     /// What standard output is for

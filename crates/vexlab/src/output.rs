@@ -4,7 +4,7 @@
 
 use std::error::Error as _;
 use std::io::{IsTerminal, Write, stderr, stdout};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -187,9 +187,9 @@ pub(crate) fn verdict(run: &Run) {
         println!("  {}", plain_line(&reason));
     }
     if run.class != Class::Passed
-        && let Some(dir) = &run.dir
+        && let Some(console) = run.console_path()
     {
-        println!("  console: {}", Path::new(dir).join("console.log").display());
+        println!("  console: {}", console.display());
     }
 }
 

@@ -79,7 +79,7 @@ pub struct Tiny {
 
 impl Tiny {
     fn shown(&self) -> Shown {
-        Shown { root: self.root, source: self.source.clone(), program: None }
+        Shown { root: self.root, source: self.source.clone(), programs: Vec::new() }
     }
 }
 

@@ -17,8 +17,9 @@ use siphasher::sip::SipHasher24;
 
 use helper::{Helper, Lost, Said};
 
-use super::trouble::{Trouble, incomplete, of_taint, verdict};
-use super::{Failure, Record, new_dir, report_phase};
+use super::testing::listed;
+use super::trouble::{Trouble, incomplete, of_taint, verdict, with_tests};
+use super::{Record, new_dir, report_phase, told};
 use crate::Lab;
 use crate::build::{self, ProofKey, RustPart};
 use crate::console::{Splat, Watch, splat};
@@ -84,14 +85,7 @@ pub fn build(lab: &Lab, project: &Project, place: &Place<'_>, options: build::Op
 ///
 /// When it does not come to loading. What the machine shows then is in the [`Record`].
 pub fn test(lab: &Lab, project: &Project, place: &Place<'_>, options: build::Options) -> Result<Record> {
-    let what = project.called(options);
-    lab.reporter.event(&Event::Begin { module: &what, kernel: place.name });
-    let tested = tested(lab, project, place, options);
-    match &tested {
-        Ok(record) => lab.reporter.event(&Event::End(record)),
-        Err(error) => lab.reporter.event(&Event::Failed(&Failure::at_once(&what, place.name, error))),
-    }
-    tested
+    told(lab, &project.called(options), place.name, || tested(lab, project, place, options))
 }
 
 fn tested(lab: &Lab, project: &Project, place: &Place<'_>, options: build::Options) -> Result<Record> {
@@ -108,6 +102,9 @@ fn tested(lab: &Lab, project: &Project, place: &Place<'_>, options: build::Optio
         .and_then(|()| inside.last_look());
     inside.finish(outcome, all_skipped, started)
 }
+
+/// Why a test that wants a machine of its own is skipped.
+const NOT_INSIDE: &str = "it kills a machine, or gets the disks of one, and this one is kept";
 
 /// A step's result: on, or to the end.
 type Step<T = ()> = Result<T, Trouble>;
@@ -413,6 +410,10 @@ exec insmod "$module" "$@""#;
             let limit = test.timeout.unwrap_or(project.manifest().timeouts.test);
             match &test.check {
                 Check::Ktap(path) => self.ktap(&test.name, path, limit)?,
+                Check::Ktests(path) => self.ktests(&test.name, path, limit)?,
+                Check::Run(_) if test.kill_at.is_some() || test.disks_from.is_some() => {
+                    self.result(&test.name, Outcome::Skipped, None, vec![NOT_INSIDE.to_owned()]);
+                }
                 Check::Run(words) => self.program(&test.name, words, limit)?,
             }
         }
@@ -436,6 +437,30 @@ exec insmod "$module" "$@""#;
         }
         if let Some(problem) = problem {
             self.result(name, Outcome::Failed, Some(started.elapsed()), vec![problem]);
+        }
+        Ok(())
+    }
+
+    fn ktests(&mut self, name: &str, path: &str, limit: Duration) -> Step {
+        let started = Instant::now();
+        let said = self.ask_module(name, json!({ "op": "read", "path": path }), limit)?;
+        let parts = said.failure().map_or_else(|| listed(path, &said.text()), Err);
+        let parts = match parts {
+            Ok(parts) => parts,
+            Err(why) => {
+                self.result(name, Outcome::Failed, Some(started.elapsed()), vec![why]);
+                return Ok(());
+            }
+        };
+        for part in parts {
+            let started = Instant::now();
+            let name = format!("{name}/{part}");
+            let said = self.ask_module(&name, json!({ "op": "ask", "path": path, "input": part }), limit)?;
+            let (outcome, details) = match said.failure() {
+                Some(why) => (Outcome::Failed, vec![why]),
+                None => ktap::of_one(&part, &said.text()),
+            };
+            self.result(&name, outcome, Some(started.elapsed()), details);
         }
         Ok(())
     }
@@ -516,7 +541,8 @@ exec insmod "$module" "$@""#;
         };
         let splat = self.worst_splat(&console);
         let incomplete = incomplete(console_lost, false);
-        let (class, reasons) = verdict(outcome, &self.results, all_skipped, splat.as_ref(), incomplete);
+        let (mut class, mut reasons) = verdict(outcome, splat.as_ref(), incomplete);
+        with_tests(&mut class, &mut reasons, &self.results, all_skipped);
         if class == Class::Interrupted {
             return Err(Error::new(Kind::Interrupted, "interrupted"));
         }
@@ -534,6 +560,7 @@ exec insmod "$module" "$@""#;
             phases,
             time: started.elapsed(),
             tests: results,
+            console: dir.join("console.log"),
             dir,
         })
     }

@@ -9,13 +9,17 @@ mod debug;
 /// In a machine with a distribution.
 pub mod inside;
 mod kept;
+mod plan;
 mod steps;
+mod suite;
 mod symbols;
+mod testing;
 mod trouble;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
-use std::time::{Duration, SystemTime};
+use std::sync::atomic::AtomicUsize;
+use std::time::{Duration, Instant, SystemTime};
 
 use wire::{Exit, Process};
 
@@ -27,16 +31,19 @@ pub use kept::Kept;
 
 use crate::Lab;
 use crate::build::{self, Built};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::event::Event;
 use crate::kernel::Kernel;
 use crate::machine::{Accelerator, Machine};
-use crate::project::{self, Manifest, Project};
+use crate::project::{self, Check, Manifest, Project};
 use crate::session::Session;
 use crate::share::{self, Shown};
 use crate::splat::Splat;
 use crate::verdict::{Class, Phase, TestResult};
-use steps::{Run, Step};
+use plan::Plan;
+pub use plan::Selection;
+use steps::{Run, Told};
+use suite::Suite;
 
 /// A machine on which the accelerator can be tried.
 ///
@@ -120,12 +127,13 @@ pub struct Record {
     pub tests: Vec<TestResult>,
     /// What the kernel reported, in order.
     pub splats: Vec<Splat>,
-    /// The folder with `console.log` and what QEMU said.
+    /// The console of the machine in which the worst was seen.
+    pub console: PathBuf,
+    /// The folder with what is kept of it. Further machines have folders of their own in it.
     pub dir: PathBuf,
 }
 
-/// What is known of a run in which nothing could be judged: it did not come to a machine, or its machine was not the
-/// module's.
+/// A run in which nothing could be judged: it did not come to a machine, or its machine was not the module's.
 #[derive(Debug)]
 pub struct Failure<'a> {
     /// The module as a verdict would name it.
@@ -136,93 +144,153 @@ pub struct Failure<'a> {
     pub started: SystemTime,
     /// The time until it failed.
     pub time: Duration,
-    /// The time of each phase, in order.
-    pub phases: &'a [(Phase, Duration)],
     /// Why.
     pub error: &'a Error,
-    /// The folder with what there is of a console; nothing where none is kept.
+    /// A folder for what is to be kept of it; nothing where nobody wants to know.
     pub dir: Option<&'a Path>,
 }
 
 impl<'a> Failure<'a> {
     /// One before anything was done.
     pub fn at_once(module: &'a str, kernel: &'a str, error: &'a Error) -> Self {
-        let (started, time) = (SystemTime::now(), Duration::ZERO);
-        Self { module, kernel, started, time, phases: &[], error, dir: None }
+        Self { module, kernel, started: SystemTime::now(), time: Duration::ZERO, error, dir: None }
     }
 }
 
-impl Record {
-    /// The whole console.
-    pub fn console(&self) -> PathBuf {
-        self.dir.join("console.log")
+/// Carries a run out, and tells that it begins, and how it ended.
+fn told(lab: &Lab, module: &str, kernel: &str, run: impl FnOnce() -> Result<Record>) -> Result<Record> {
+    lab.reporter.event(&Event::Begin { module, kernel });
+    let (started, clock) = (SystemTime::now(), Instant::now());
+    let ended = run();
+    match &ended {
+        Ok(record) => lab.reporter.event(&Event::End(record)),
+        Err(error) => {
+            let nothing_was_done = matches!(error.kind(), Kind::Usage | Kind::Interrupted);
+            // Where it can't be made, the run can't be kept, and is told all the same.
+            let dir = if nothing_was_done { None } else { new_dir(lab).ok() };
+            let (time, dir) = (clock.elapsed(), dir.as_deref());
+            lab.reporter.event(&Event::Failed(&Failure { module, kernel, started, time, error, dir }));
+        }
     }
+    ended
 }
 
-/// Builds the project's module, loads it in a fresh machine, tests it, and unloads it. Where a machine like it is
-/// `kept`, the run takes that one.
+/// What is to be done in a run of tests.
+#[derive(Debug, Clone, Default)]
+pub struct Order {
+    /// How to build, and what runs the machines.
+    pub options: Options,
+    /// What programs in them see.
+    pub shown: Shown,
+    /// Which tests, and how.
+    pub selection: Selection,
+}
+
+/// Builds the project's module, loads it in a fresh machine, tests it, and unloads it; in further machines where the
+/// tests take them. Where a machine like it is `kept`, the run takes that one.
 ///
 /// # Errors
 ///
 /// When it does not come to a machine: the source does not build, a check refuses the module, or the lab
 /// can't do its work. Whatever a machine shows is in the [`Record`].
-pub fn test(
-    lab: &Lab,
-    project: &Project,
-    kernel: &Kernel,
-    options: Options,
-    shown: &Shown,
-    kept: &mut Kept,
-) -> Result<Record> {
-    let mut run = begin(lab, Some(project), kernel, options, shown)?;
-    match test_steps(&mut run, project, kernel, options, shown, kept) {
-        Ok(outcome) => run.finish(outcome),
-        Err(error) => Err(run.fail(error)),
-    }
+pub fn test(lab: &Lab, project: &Project, kernel: &Kernel, order: &Order, kept: &mut Kept) -> Result<Record> {
+    let what = project.called(order.options.build);
+    told(lab, &what, kernel.name(), || tested(lab, project, kernel, order, kept))
 }
 
-fn test_steps(
-    run: &mut Run<'_>,
-    project: &Project,
-    kernel: &Kernel,
-    options: Options,
-    shown: &Shown,
-    kept: &mut Kept,
-) -> Result<Step> {
+fn tested(lab: &Lab, project: &Project, kernel: &Kernel, order: &Order, kept: &mut Kept) -> Result<Record> {
+    let options = order.options;
+    let mut order = order.clone();
+    let manifest = bring_programs(lab, project, &mut order)?;
+    let order = &order;
+    share::check(kernel, &order.shown)?;
+    let started = Instant::now();
+    let mut run = Run::prepare(lab, Some(&manifest), kernel, options.accelerator)?;
+    run.what = project.called(options.build);
     run.start(options.cold, kept)?;
-    let module = Module::build(run.lab, run, project, kernel, options)?;
-    run.wait_for_boot()?;
-    let shown = run.show(shown)?;
-    Ok(shown
-        .and_then(|()| run.load(&module))
-        .and_then(|()| run.prove(&module))
-        .and_then(|()| run.tests(&module))
-        .and_then(|()| run.unload(&module))
-        .and_then(|()| run.power_off(Some(&module))))
+    let module = Module::build(lab, &mut run, project, kernel, options)?;
+    let dir = run.dir().to_owned();
+    let plan = Plan::new(&manifest, &order.selection);
+    let suite = Suite {
+        lab,
+        kernel,
+        order,
+        module: &module,
+        plan: &plan,
+        dir: &dir,
+        told: Told::default(),
+        machines: AtomicUsize::new(1),
+    };
+    let mut record = suite.carry_out(run)?;
+    record.time = started.elapsed();
+    // Nobody gets them any more.
+    let _ = std::fs::remove_dir_all(dir.join("disks"));
+    record.dir = dir;
+    Ok(record)
 }
 
-/// Begins a run, and tells so, and that it failed where it did.
-fn begin<'a>(
-    lab: &'a Lab,
-    project: Option<&Project>,
-    kernel: &'a Kernel,
-    options: Options,
-    shown: &Shown,
-) -> Result<Run<'a>> {
-    let what = project.map_or_else(|| "no module".to_owned(), |project| project.called(options.build));
-    lab.reporter.event(&Event::Begin { module: &what, kernel: kernel.name() });
-    let prepared = share::check(kernel, shown)
-        .and_then(|()| Run::prepare(lab, project.map(Project::manifest), kernel, options.accelerator));
-    match prepared {
-        Ok(mut run) => {
-            run.what = what;
-            Ok(run)
+/// Adds the programs of the project that its tests run to what machines are shown: those that a path names which
+/// begins with `./` or `../`, from the project's folder. Gives what `vexlab.toml` says with their paths in a machine.
+fn bring_programs(lab: &Lab, project: &Project, order: &mut Order) -> Result<Manifest> {
+    let mut manifest = project.manifest().clone();
+    for test in &mut manifest.tests {
+        let Check::Run(words) = &mut test.check else { continue };
+        let word = &mut words[0];
+        let is_ours = word.starts_with("./") || word.starts_with("../");
+        if !is_ours || !order.selection.wants(&test.name) {
+            continue;
         }
-        Err(error) => {
-            lab.reporter.event(&Event::Failed(&Failure::at_once(&what, kernel.name(), &error)));
-            Err(error)
-        }
+        let path = project.root().join(&*word);
+        let found = share::program::find(lab, &path.to_string_lossy())?.ok_or_else(|| {
+            Error::usage(format!("the test `{}` runs {word}, and {} is not there", test.name, path.display()))
+                .with_remedy("a path that begins with ./ is one of the project's; build it first")
+        })?;
+        found.path.clone_into(word);
+        order.shown.programs.push(found);
     }
+    Ok(manifest)
+}
+
+/// The tests that a project has, by name. Those of a file that lists them are asked for in a machine.
+///
+/// # Errors
+///
+/// As [`test`]; and when a file has no list.
+pub fn list(lab: &Lab, project: &Project, kernel: &Kernel, order: &Order) -> Result<Vec<String>> {
+    let selection = &order.selection;
+    let mut names = Vec::new();
+    let mut machine = None;
+    for test in &project.manifest().tests {
+        let Check::Ktests(path) = &test.check else {
+            names.push(test.name.clone());
+            continue;
+        };
+        if machine.is_none() {
+            machine = Some(listing_machine(lab, project, kernel, order)?);
+        }
+        let Some(run) = &mut machine else { continue };
+        let parts = run.listed(path, test.timeout)?;
+        names.extend(parts.into_iter().map(|part| format!("{}/{part}", test.name)));
+    }
+    names.retain(|name| selection.wants(name));
+    Ok(names)
+}
+
+/// A machine in which the module is loaded.
+fn listing_machine<'a>(
+    lab: &'a Lab,
+    project: &Project,
+    kernel: &'a Kernel,
+    order: &Order,
+) -> Result<Run<'a>> {
+    let options = order.options;
+    let mut run = Run::prepare(lab, Some(project.manifest()), kernel, options.accelerator)?;
+    run.tell_results = false;
+    run.start(options.cold, &mut Kept::default())?;
+    let module = Module::build(lab, &mut run, project, kernel, options)?;
+    run.wait_for_boot()?;
+    run.load(&module).map_err(|trouble| trouble.into_error("the module can't be loaded"))?;
+    Ok(run)
 }
 
 /// Runs a program in a fresh machine, beside the project's module if there is one.
@@ -239,32 +307,38 @@ pub fn command(
     process: Process,
     terminal: &mut Terminal<'_>,
 ) -> Result<Record> {
-    let mut run = begin(lab, project, kernel, options, shown)?;
-    run.tell_results = false;
-    match command_steps(&mut run, project, kernel, options, shown, process, terminal) {
-        Ok(outcome) => run.finish(outcome),
-        Err(error) => Err(run.fail(error)),
-    }
+    let what = project.map_or_else(|| "no module".to_owned(), |project| project.called(options.build));
+    told(lab, &what, kernel.name(), || {
+        share::check(kernel, shown)?;
+        let mut run = Run::prepare(lab, project.map(Project::manifest), kernel, options.accelerator)?;
+        run.what.clone_from(&what);
+        command_in(run, project, options, shown, process, terminal)
+    })
 }
 
-fn command_steps(
-    run: &mut Run<'_>,
+fn command_in(
+    mut run: Run<'_>,
     project: Option<&Project>,
-    kernel: &Kernel,
     options: Options,
     shown: &Shown,
     process: Process,
     terminal: &mut Terminal<'_>,
-) -> Result<Step> {
+) -> Result<Record> {
+    let (lab, kernel) = (run.lab, run.kernel);
+    run.tell_results = false;
     run.start(options.cold, &mut Kept::default())?;
-    let module = project.map(|project| Module::build(run.lab, run, project, kernel, options)).transpose()?;
+    let module = match project {
+        Some(project) => Some(Module::build(lab, &mut run, project, kernel, options)?),
+        None => None,
+    };
     run.wait_for_boot()?;
     let outcome = run.show(shown)?;
     let outcome = match &module {
         Some(module) => outcome.and_then(|()| run.load(module)),
         None => outcome,
     };
-    Ok(outcome.and_then(|()| run.program(process, terminal)).and_then(|()| run.power_off(None)))
+    let outcome = outcome.and_then(|()| run.program(process, terminal)).and_then(|()| run.power_off(None));
+    run.finish(outcome)
 }
 
 /// Loads the project's module in a fresh machine under gdb, which `start` is to start with the script that it is
@@ -288,16 +362,18 @@ pub fn debug(
     run.start(options.cold, &mut Kept::default())?;
     let module = Module::build(lab, &mut run, project, kernel, options)?;
     let layout = Layout::of(lab, &module.built)?;
-    if let Err(error) = run.wait_for_boot() {
-        return Err(run.fail(error));
-    }
+    run.wait_for_boot()?;
     match run.set_debugger_up(&module, &layout) {
         Ok(script) => {
             let status = start(&script)?;
             run.leave();
             Ok(Debugged::Ended(status))
         }
-        Err(trouble) => run.finish(Err(trouble)).map(|record| Debugged::Failed(Box::new(record))),
+        Err(trouble) => {
+            let record = run.finish(Err(trouble))?;
+            lab.reporter.event(&Event::End(&record));
+            Ok(Debugged::Failed(Box::new(record)))
+        }
     }
 }
 

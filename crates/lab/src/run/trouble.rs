@@ -2,6 +2,7 @@
 //! What it means when a run does not go its way: a pure judgement of what was seen.
 
 use crate::console::{Severity, Splat};
+use crate::error::{Error, Kind};
 use crate::verdict::{Class, Outcome, TestResult};
 
 /// Why a run goes no further, with what has been seen so far.
@@ -16,6 +17,14 @@ impl Trouble {
         Self { class, reasons: vec![reason.into()] }
     }
 
+    /// It as an error, where a machine's verdict isn't what was asked for.
+    pub(super) fn into_error(self, what: &str) -> Error {
+        match self.class {
+            Class::Interrupted => Error::new(Kind::Interrupted, "interrupted"),
+            _ => Error::lab(what).with_source(self.reasons.join("\n")),
+        }
+    }
+
     pub(super) fn because(mut self, reasons: impl IntoIterator<Item = String>) -> Self {
         self.reasons.extend(reasons);
         self
@@ -27,27 +36,17 @@ impl Trouble {
 /// Source: `Documentation/admin-guide/tainted-kernels.rst`.
 const TAINT_DIED: u64 = 1 << 7;
 
-/// What a run ends in, and why, that went on to its end or did not, in which these tests ran and the kernel reported
-/// `splat`; and, where what was seen is `incomplete`, why.
+/// What a machine's part of a run ends in, and why, that went on to its end or did not, and in which the kernel
+/// reported `splat`; and, where what was seen is `incomplete`, why.
 pub(super) fn verdict(
     outcome: Result<(), Trouble>,
-    results: &[TestResult],
-    all_skipped: bool,
     splat: Option<&Splat>,
     incomplete: Option<String>,
 ) -> (Class, Vec<String>) {
-    let (mut class, mut reasons) = match outcome {
+    let (class, mut reasons) = match outcome {
         Ok(()) => (Class::Passed, Vec::new()),
         Err(trouble) => (trouble.class, trouble.reasons),
     };
-    let failed = results.iter().filter(|test| test.outcome == Outcome::Failed).count();
-    if class == Class::Passed && failed > 0 {
-        class = Class::TestFailed;
-        reasons.push(format!("{failed} of {} tests failed", results.len()));
-    } else if class == Class::Passed && all_skipped {
-        class = Class::TestFailed;
-        reasons.push("not one of the project's tests ran: all were skipped".to_owned());
-    }
     reasons.extend(splat.map(|splat| format!("kernel: {}", splat.title)));
     let mut class = with_splat(class, splat);
     if let Some(why) = incomplete {
@@ -60,10 +59,27 @@ pub(super) fn verdict(
     (class, reasons)
 }
 
-/// Why what was seen of a run is not all that was said, where the console lost something or the log did.
+/// Why what was seen of a machine is not all that was said, where the console lost something or the log did.
 pub(super) fn incomplete(console_lost: Option<String>, log_lost: bool) -> Option<String> {
     let console = console_lost.map(|why| format!("the console could not be kept whole: {why}"));
     console.or_else(|| log_lost.then(|| "the kernel's log lost records before they were read".to_owned()))
+}
+
+/// What a run's tests make of its class.
+pub(super) fn with_tests(
+    class: &mut Class,
+    reasons: &mut Vec<String>,
+    results: &[TestResult],
+    all_skipped: bool,
+) {
+    let failed = results.iter().filter(|test| test.outcome == Outcome::Failed).count();
+    if *class == Class::Passed && failed > 0 {
+        *class = Class::TestFailed;
+        reasons.push(format!("{failed} of {} tests failed", results.len()));
+    } else if *class == Class::Passed && all_skipped {
+        *class = Class::TestFailed;
+        reasons.push("not one of the project's tests ran: all were skipped".to_owned());
+    }
 }
 
 /// The class of a run that came to `class`, during which the kernel reported `splat`. A splat explains what
@@ -116,13 +132,10 @@ mod tests {
         let reason = "the console could not be kept whole: No space left on device";
         assert_eq!(incomplete(None, false), None);
         assert!(incomplete(None, true).is_some());
-        assert_eq!(verdict(Ok(()), &[], false, None, None), (Class::Passed, vec![]));
-        assert_eq!(verdict(Ok(()), &[], false, None, full()), (Class::LabFailed, vec![reason.to_owned()]));
+        assert_eq!(verdict(Ok(()), None, None), (Class::Passed, vec![]));
+        assert_eq!(verdict(Ok(()), None, full()), (Class::LabFailed, vec![reason.to_owned()]));
         let hang = || Err(Trouble::new(Class::Hang, "slow"));
-        assert_eq!(
-            verdict(hang(), &[], false, None, full()),
-            (Class::Hang, vec!["slow".to_owned(), reason.to_owned()])
-        );
+        assert_eq!(verdict(hang(), None, full()), (Class::Hang, vec!["slow".to_owned(), reason.to_owned()]));
     }
 
     #[test]

@@ -2,12 +2,11 @@
 //! `vexlab log` and `vexlab report`.
 
 use std::fs;
-use std::path::Path;
 
 use jiff::tz::TimeZone;
 use lab::Lab;
 use lab::cache::write_atomically;
-use lab::error::{Context, Result};
+use lab::error::{Context, Error, Result};
 use report::format::Run;
 use report::store::{self, Entry};
 use report::{html, text};
@@ -63,7 +62,8 @@ fn time(run: &Run) -> String {
 }
 
 fn console(run: &Run) -> Result<()> {
-    let path = Path::new(run.dir.as_deref().unwrap_or_default()).join("console.log");
+    let none = || Error::usage("the run has no console: it did not come to a machine");
+    let path = run.console_path().ok_or_else(none)?;
     let console = fs::read(&path).context(|| format!("read {}", path.display()))?;
     output::print_foreign(&console);
     Ok(())

@@ -78,7 +78,7 @@ fn in_machine(
     let kernel = one_kernel(lab, wish.run, project.as_ref())?;
     let options: run::Options = wish.run.into();
     let source = wanted_source(wish, project.as_ref())?;
-    let shown = Shown { root: wish.run.root.into(), source, program };
+    let shown = Shown { root: wish.run.root.into(), source, programs: program.into_iter().collect() };
     let mut show = |stream: Stream, bytes: &[u8]| lab.reporter.event(&Event::Output(stream, bytes));
     let mut terminal = Terminal { output: &mut show, input };
     run::command(lab, project.as_ref(), &kernel, options, &shown, process, &mut terminal)

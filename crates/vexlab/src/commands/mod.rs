@@ -21,10 +21,10 @@ use lab::error::{Context, Result};
 use lab::kernel::Kernel;
 use lab::machine::Accelerator;
 use lab::project::{self, Project};
-use lab::share::Root;
+use lab::share::{Root, Shown};
 use lab::{build, run, verdict};
 
-use crate::cli::{self, Cli, Command, How, RunArgs};
+use crate::cli::{self, Cli, Command, How, RunArgs, SelectionArgs, TestArgs};
 use crate::interrupt::Interrupt;
 use crate::output;
 
@@ -36,7 +36,7 @@ pub(crate) fn dispatch(lab: &Lab, cli: &Cli, interrupt: &Interrupt) -> Result<u8
         Command::Image(command) => image::image(lab, command),
         Command::Build(arguments) => module::build(lab, &cli.project, arguments).map(|()| 0),
         Command::Link(arguments) => module::link(lab, arguments).map(|()| 0),
-        Command::Test(arguments) if arguments.watch => watch::watch(lab, &cli.project, &arguments.run),
+        Command::Test(arguments) if arguments.watch => watch::watch(lab, &cli.project, arguments),
         Command::Test(arguments) => module::test(lab, &cli.project, arguments),
         Command::Log(arguments) => log::log(lab, arguments).map(|()| 0),
         Command::Report(arguments) => log::report(lab, arguments).map(|()| 0),
@@ -110,6 +110,24 @@ impl From<&RunArgs> for run::Options {
             accelerator: arguments.accel.map(Into::into),
             kernel_decides: arguments.no_check,
             cold: arguments.cold,
+        }
+    }
+}
+
+impl From<&TestArgs> for run::Order {
+    fn from(arguments: &TestArgs) -> Self {
+        let SelectionArgs { filters, jobs, retries, repeat, fail_fast, isolated } = &arguments.selection;
+        Self {
+            options: (&arguments.run).into(),
+            shown: Shown { root: arguments.run.root.into(), ..Shown::default() },
+            selection: run::Selection {
+                filters: filters.clone(),
+                jobs: (*jobs).into(),
+                retries: *retries,
+                repeat: *repeat,
+                fail_fast: *fail_fast,
+                isolated: *isolated,
+            },
         }
     }
 }

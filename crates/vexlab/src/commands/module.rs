@@ -13,13 +13,12 @@ use lab::kernel::Kernel;
 use lab::machine::Accelerator;
 use lab::project::Project;
 use lab::run::inside::{self, Place};
-use lab::run::{Failure, Kept};
-use lab::share::Shown;
+use lab::run::{Failure, Kept, Order};
 use lab::verdict::Class;
 use lab::{build, kernel, run};
 
 use super::kernels;
-use crate::cli::{BuildCommand, LinkArgs, RunArgs, TestArgs};
+use crate::cli::{BuildCommand, LinkArgs, TestArgs};
 use crate::output;
 
 /// Builds the project's module for each kernel, or in a machine.
@@ -74,7 +73,10 @@ pub(crate) fn test(lab: &Lab, dir: &Path, command: &TestArgs) -> Result<u8> {
         return Ok(class.exit_status());
     }
     let kernels = kernels(lab, &arguments.build.kernel, Some(&project))?;
-    let worst = test_on_each(lab, &project, &kernels, arguments, &mut Kept::default())?;
+    if command.list {
+        return list(lab, &project, &kernels[0], &command.into());
+    }
+    let worst = test_on_each(lab, &project, &kernels, &command.into(), &mut Kept::default())?;
     Ok(worst.exit_status())
 }
 
@@ -83,20 +85,32 @@ pub(crate) fn test_on_each(
     lab: &Lab,
     project: &Project,
     kernels: &[Kernel],
-    arguments: &RunArgs,
+    order: &Order,
     kept: &mut Kept,
 ) -> Result<Class> {
-    let options: run::Options = arguments.into();
-    let shown = Shown { root: arguments.root.into(), ..Shown::default() };
     let mut classes = Vec::new();
     for kernel in kernels {
-        let tested = run::test(lab, project, kernel, options, &shown, kept);
+        let tested = run::test(lab, project, kernel, order, kept);
         let class = tested.map_or_else(of_failure, |record| Ok(record.class))?;
         classes.push((kernel.name().to_owned(), class));
     }
     lab.reporter.event(&Event::Summary(&classes));
     let worst = classes.into_iter().map(|(_, class)| class).max_by_key(|class| class.exit_status());
     Ok(worst.unwrap_or(Class::Passed))
+}
+
+/// Prints the tests' names.
+fn list(lab: &Lab, project: &Project, kernel: &Kernel, order: &Order) -> Result<u8> {
+    let names = run::list(lab, project, kernel, order)?;
+    names.iter().for_each(output::print);
+    match order.selection.filters.as_slice() {
+        [_, ..] if names.is_empty() => {
+            let filters: Vec<_> = order.selection.filters.iter().map(|text| format!("`{text}`")).collect();
+            Err(Error::usage(format!("no test has {} in its name", filters.join(" or ")))
+                .with_remedy("`vexlab test --list` without it lists them all"))
+        }
+        _ => Ok(0),
+    }
 }
 
 /// A machine with a distribution that sees a project, for as long as this value is there.
