@@ -21,7 +21,7 @@ const EVENTS: &[Object] = &[
     },
     Object {
         name: "phase",
-        meaning: "A phase of the run is over. The machine starts while the module is built.",
+        meaning: "A phase of the run is over. The machine starts while the module is built. Where there are several machines, each tells its own; `end` has the sums.",
         keys: &[
             ("phase", "`provision`, `build`, `link`, `boot`, `save`, `restore`, `load`, `tests` or `unload`"),
             ("seconds", "how long it took"),

@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 use lab::Lab;
 use lab::cache::write_atomically;
 use lab::error::{Context, Error, Result};
-use report::format::Run;
+use report::format::{Exit, Run};
 use report::store::{self, Entry};
 use report::{html, text};
 
@@ -30,6 +30,9 @@ pub(crate) fn log(lab: &Lab, arguments: &LogArgs) -> Result<()> {
         text::splat(splat).iter().for_each(|line| output::print(format!("  {}", text::plain_line(line))));
     }
     output::verdict(&run);
+    if let Some(exit) = run.exit {
+        output::print(format!("  the command ended with {}", ended(exit)));
+    }
     Ok(())
 }
 
@@ -50,9 +53,17 @@ fn in_short(entry: &Entry) -> String {
     match run {
         Ok(run) => {
             let (what, kernel) = (text::plain_line(&run.module), text::plain_line(&run.kernel));
-            format!("{id}  {}  {}: {what} on {kernel}, {:.2} s", time(run), run.class, run.seconds)
+            let command = run.exit.map(|exit| format!(", command: {}", ended(exit))).unwrap_or_default();
+            format!("{id}  {}  {}: {what} on {kernel}, {:.2} s{command}", time(run), run.class, run.seconds)
         }
         Err(error) => format!("{id}  {error}"),
+    }
+}
+
+fn ended(exit: Exit) -> String {
+    match exit {
+        Exit::Status(status) => format!("status {status}"),
+        Exit::Signal(signal) => format!("signal {signal}"),
     }
 }
 
