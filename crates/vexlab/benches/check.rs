@@ -103,8 +103,8 @@ impl Bench {
     fn own(&self) {
         let dir = self.dir.path().join("own");
         run(Command::new("git").args(["clone", "--quiet"]).args([&self.project, &dir]));
-        run(Command::new(&self.vexlab).args(["build", "-k", KERNEL]).current_dir(&dir));
-        let bytes = fs::read(dir.join(format!("target/vexlab/{KERNEL}/vexfs.ko"))).expect("vexfs.ko");
+        run(Command::new(&self.vexlab).args(["build", "--test", "-k", KERNEL]).current_dir(&dir));
+        let bytes = fs::read(dir.join(format!("target/vexlab/{KERNEL}-test/vexfs.ko"))).expect("vexfs.ko");
         let boot = ["run", "--accel", "tcg", "--cold", "-k", KERNEL, "--no-module", "--", "true"];
         let mut rows = [
             "booting: `vexlab run --cold --no-module -- true`",

@@ -224,6 +224,10 @@ pub(crate) struct BuildCommand {
     #[command(flatten)]
     pub(crate) build: BuildArgs,
 
+    /// Have the module's own tests in it, as `vexlab test` does
+    #[arg(long)]
+    pub(crate) test: bool,
+
     /// Build inside of a machine with a distribution, with its compiler and headers: one that is up, or a
     /// fresh one of an image (a name, or FILE.qcow2)
     #[arg(long = "in", value_name = "NAME", conflicts_with = "kernel")]

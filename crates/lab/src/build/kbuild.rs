@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
-use super::Build;
 use super::fingerprint::{Fingerprint, Stamp};
 use super::sources::{is_leftover, is_source_dir};
+use super::{Build, ktest};
 use crate::cache::{make_dir, write_atomically};
 use crate::error::{Context, Error, Kind, Result};
 use crate::kernel::Kernel;
@@ -32,7 +32,7 @@ pub(super) struct Made {
 pub(crate) const C_ONLY: &str = "VEXLAB_C_ONLY=y";
 
 /// Compiles the C files and links the module, with the Rust object placed beside them.
-pub(super) fn module(build: &Build<'_>, rust: Option<(&str, &Path)>, c_only: bool) -> Result<Made> {
+pub(super) fn module(build: &Build<'_>, rust: Option<(&str, &Path)>) -> Result<Made> {
     let manifest = &build.project.manifest().module;
     let source_dir = build.project.module_dir()?;
     let root = build.project.root();
@@ -43,12 +43,13 @@ pub(super) fn module(build: &Build<'_>, rust: Option<(&str, &Path)>, c_only: boo
     let name = build.project.name();
     let made = Made { module: build.dir.join(format!("{name}.ko")), stripped: build.dir.join("stripped.ko") };
 
-    let mut variables = manifest.make.clone();
-    if c_only {
+    let mut variables = ktest::make_variables(&build.project.output_dir(), build.options.tests);
+    variables.extend(manifest.make.iter().cloned());
+    if build.options.c_only {
         variables.push(C_ONLY.to_owned());
     }
     let mut fingerprint = Fingerprint::default();
-    fingerprint.text(kernel_identity(build.kernel)).text(variables.join("\0"));
+    fingerprint.text(kernel_identity(build.kernel)).text(variables.join("\0")).text(ktest::text());
     for path in sources.values() {
         fingerprint.file(path);
     }
@@ -155,7 +156,8 @@ pub(super) fn make(build: &Build<'_>, dir: &Path) -> Program {
         program = program.env_remove(name);
     }
     let (mirror, root) = (build.dir.join("c"), build.project.root());
-    program.env("KCFLAGS", format!("-ffile-prefix-map={}={}", mirror.display(), root.display()))
+    let flags = ktest::compiler_flags(&build.project.output_dir(), build.options.tests);
+    program.env("KCFLAGS", format!("-ffile-prefix-map={}={} {flags}", mirror.display(), root.display()))
 }
 
 /// What of a kernel shapes a module that is built for it.

@@ -162,7 +162,12 @@ impl<'a> Inside<'a> {
         }
         let dir = self.provide_sources(rust.as_ref(), &headers, &root)?;
         let mut words = make_words(&headers, &dir);
-        words.push(format!("KCFLAGS=-ffile-prefix-map={root}={SOURCE}"));
+        build::ktest::provide(self.project)?;
+        let output = self.project.output_dir();
+        let output = Path::new(SOURCE).join(output.strip_prefix(self.project.root()).unwrap_or(&output));
+        let flags = build::ktest::compiler_flags(&output, options.tests);
+        words.push(format!("KCFLAGS=-ffile-prefix-map={root}={SOURCE} {flags}"));
+        words.extend(build::ktest::make_variables(&output, options.tests));
         words.extend(self.project.manifest().module.make.iter().cloned());
         if options.c_only {
             words.push(build::C_ONLY.to_owned());

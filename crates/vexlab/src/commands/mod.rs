@@ -97,9 +97,10 @@ fn kernels(lab: &Lab, named: &[String], project: Option<&Project>) -> Result<Vec
     names.iter().map(|name| lab::kernel::resolve(lab, name)).collect()
 }
 
+/// What is run has its tests in it.
 impl From<&How> for build::Options {
     fn from(how: &How) -> Self {
-        Self { c_only: how.c_only, minimal: how.minimal }
+        Self { c_only: how.c_only, minimal: how.minimal, tests: true }
     }
 }
 

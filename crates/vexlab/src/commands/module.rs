@@ -25,15 +25,16 @@ use crate::output;
 pub(crate) fn build(lab: &Lab, dir: &Path, command: &BuildCommand) -> Result<()> {
     let project = Project::find(dir)?;
     let arguments = &command.build;
+    let options = build::Options { tests: command.test, ..(&arguments.how).into() };
     if let Some(image) = &command.inside {
         let machine = Inside::start(lab, &project, image, None, false)?;
-        let built = inside::build(lab, &project, &machine.place(), (&arguments.how).into())?;
+        let built = inside::build(lab, &project, &machine.place(), options)?;
         let (module, release) = (&built.module, &built.release);
         output::print(format!("{module} for {release} in {image} ({:.2} s)", built.time.as_secs_f64()));
         return Ok(());
     }
     for kernel in kernels(lab, &arguments.kernel, Some(&project))? {
-        let built = build::build(lab, &project, &kernel, (&arguments.how).into())?;
+        let built = build::build(lab, &project, &kernel, options)?;
         build::check(lab, &kernel, &built, &project.manifest().check, false)?;
         let time = (built.build_time + built.link_time).as_secs_f64();
         output::print(format!("{} for {} ({time:.2} s)", built.module.display(), kernel.name()));
