@@ -10,6 +10,7 @@ mod flags;
 mod interface;
 mod kbuild;
 mod link;
+mod parts;
 mod rust;
 mod sources;
 
