@@ -11,6 +11,7 @@ mod interface;
 mod kbuild;
 pub(crate) mod ktest;
 mod link;
+mod parts;
 mod rust;
 mod sources;
 
