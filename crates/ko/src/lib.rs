@@ -25,6 +25,7 @@ mod policy;
 mod relax;
 mod relocations;
 mod rules;
+mod symbolise;
 mod symbols;
 /// The tables in a module that the loader follows.
 mod tables;
@@ -36,6 +37,7 @@ pub use kernel::{Export, Exports, Kernel, Options, OwnModule, SymversError, buil
 pub use policy::{Allowance, Policy};
 pub use relax::{GotUse, Reason, Relaxed, relax};
 pub use rules::{Class, Id, Rule, explain, rule_named, rules, rules_page};
+pub use symbolise::{Answer, Index, SourceLanguage, SourcePlace, Symbolised, TracePlace};
 
 use object::read::elf::{ElfFile64, SectionHeader};
 use object::{LittleEndian, Object};

@@ -34,7 +34,7 @@ use crate::machine::{Accelerator, Machine};
 use crate::project::{self, Manifest, Project};
 use crate::session::Session;
 use crate::share::{self, Shown};
-use crate::splat::Splat;
+use crate::splat::{ModuleFile, Splat};
 use crate::verdict::{Class, Phase, TestResult};
 use steps::Run;
 
@@ -249,7 +249,13 @@ impl Module {
             run.phase(Phase::Link, built.link_time);
         }
         build::check(lab, kernel, &built, &project.manifest().check, options.kernel_decides)?;
-        Ok(Self { name: project.name().to_owned(), built, manifest: project.manifest().clone() })
+        let module = Self { name: project.name().to_owned(), built, manifest: project.manifest().clone() };
+        run.symbols = Some(ModuleFile {
+            name: module.kernel_name(),
+            file: module.built.module.clone(),
+            root: project.root().to_owned(),
+        });
+        Ok(module)
     }
 
     /// Its file's name.

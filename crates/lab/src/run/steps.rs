@@ -24,7 +24,7 @@ use crate::machine::{Accelerator, Machine};
 use crate::project::{self, Check, Manifest, Test, Timeouts};
 use crate::session::{Collect, Listener, LogRecord, Lost, Session};
 use crate::share::{self, Place, Shown, Unshared};
-use crate::splat::Splat;
+use crate::splat::{ModuleFile, Splat, symbolise};
 use crate::verdict::{Class, Outcome, Phase, TestResult};
 
 /// A run on its way. Its folder is removed with it unless it comes to its end.
@@ -44,6 +44,8 @@ pub(super) struct Run<'a> {
     phases: Vec<(Phase, Duration)>,
     results: Vec<TestResult>,
     splats: Vec<Splat>,
+    /// The module that is loaded, for the places of traces.
+    pub(super) symbols: Option<ModuleFile>,
     exit: Option<Exit>,
     /// Where programs are started.
     place: Place,
@@ -91,6 +93,7 @@ impl<'a> Run<'a> {
             phases: Vec::new(),
             results: Vec::new(),
             splats: Vec::new(),
+            symbols: None,
             exit: None,
             place: Place::default(),
             all_skipped: false,
@@ -418,6 +421,7 @@ impl<'a> Run<'a> {
         if class == Class::Interrupted {
             return Err(Error::new(crate::error::Kind::Interrupted, "interrupted"));
         }
+        self.symbolise();
         let dir = self.dir.take().expect("a run that booted has its folder until it ends");
         let record = Record {
             module: self.what.clone(),
@@ -435,6 +439,14 @@ impl<'a> Run<'a> {
         };
         self.lab.reporter.event(&Event::End(&record));
         Ok(record)
+    }
+
+    /// Finds the places of traces in the module's sources. A run has its verdict without them, too.
+    fn symbolise(&mut self) {
+        let Some(module) = &self.symbols else { return };
+        if let Err(error) = symbolise(&mut self.splats, module, self.began) {
+            self.lab.note(&format!("traces have no source lines: {error}"));
+        }
     }
 
     /// The worst trouble, on the console or in the log that the agent sent: either may lack the end.
