@@ -51,6 +51,8 @@ mod saved;
 mod share;
 /// A shell in a machine, on a real terminal.
 mod shell;
+/// Places in the sources for what kernels print of crashes.
+mod traces;
 /// This repository's own module: the real thing.
 mod vexfs;
 /// Testing again with each change.
@@ -80,6 +82,7 @@ fn main() {
         gdb::tests(),
         share::tests(),
         shell::tests(),
+        traces::tests(),
         vexfs::tests(),
         watch::tests(),
     ] {

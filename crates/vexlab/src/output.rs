@@ -2,6 +2,8 @@
 //! What a user sees: results on standard output, everything on the way there on standard error.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is where the program prints")]
 
+mod trace;
+
 use std::error::Error as _;
 use std::io::{IsTerminal, Write, stderr, stdout};
 use std::path::PathBuf;
@@ -12,6 +14,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use lab::error::Error;
 use lab::event::{Event, Reporter};
 use lab::run::Record;
+use lab::splat::Splat;
 use lab::verdict::{Outcome, Phase, TestResult};
 
 use crate::terminal;
@@ -179,8 +182,30 @@ pub(crate) fn verdict(record: &Record) {
     for reason in &record.reasons {
         println!("  {reason}");
     }
+    splats(&record.splats);
     if record.class != lab::verdict::Class::Passed {
         println!("  console: {}", record.console().display());
+    }
+}
+
+/// How many different reports of the kernel's are shown; the console has all.
+const SHOWN_SPLATS: usize = 5;
+
+/// Prints what the kernel reported; of equal reports, the first, and how many there were.
+fn splats(splats: &[Splat]) {
+    let colour = stdout().is_terminal();
+    let mut different: Vec<(&Splat, usize)> = Vec::new();
+    for splat in splats {
+        match different.iter_mut().find(|(one, _)| (one.kind, &one.title) == (splat.kind, &splat.title)) {
+            Some((_, times)) => *times += 1,
+            None => different.push((splat, 1)),
+        }
+    }
+    for (splat, times) in different.iter().take(SHOWN_SPLATS) {
+        print(format!("\n{}", trace::render(splat, *times, colour)));
+    }
+    if different.len() > SHOWN_SPLATS {
+        print(format!("and {} different reports more", different.len() - SHOWN_SPLATS));
     }
 }
 

@@ -183,6 +183,13 @@ pub enum Language {
     Other,
 }
 
+impl Frame {
+    /// The symbol's name, demangled.
+    pub fn function(&self) -> String {
+        format!("{:#}", rustc_demangle::demangle(&self.symbol))
+    }
+}
+
 impl Kind {
     /// All kinds.
     pub const ALL: [Self; 28] = [
