@@ -206,7 +206,7 @@ pub(crate) struct Debug<'d> {
     tables: Vec<usize>,
     /// Tables that were read.
     parsed: RefCell<HashMap<usize, Arc<Abbreviations>>>,
-    /// Steps that may be taken for one question.
+    /// The steps that a sound file needs at most.
     full: usize,
     /// Those that are left: entries' attributes, rows of lines, ranges, bytes of names.
     budget: Cell<usize>,
@@ -222,9 +222,14 @@ impl<'d> Debug<'d> {
         Some(())
     }
 
-    /// Fills the budget, for the next question.
-    pub(crate) fn renew(&self) {
-        self.budget.set(self.full);
+    /// What may be spent in all on what is gone through once.
+    pub(crate) fn full(&self) -> usize {
+        self.full
+    }
+
+    /// Goes on with another budget. Gives what was left of the one before.
+    pub(crate) fn exchange(&self, budget: usize) -> usize {
+        self.budget.replace(budget)
     }
 
     /// The units that can be read.

@@ -34,6 +34,7 @@ pub use archive::{exports, undefined};
 pub use check::check;
 pub use finding::{Allowed, Errno, Finding, Measures, Report, Stack};
 pub use kernel::{Export, Exports, Kernel, Options, OwnModule, SymversError, builtin_in_sysfs};
+pub use names::readable;
 pub use policy::{Allowance, Policy};
 pub use relax::{GotUse, Reason, Relaxed, relax};
 pub use rules::{Class, Id, Rule, explain, rule_named, rules, rules_page};

@@ -8,7 +8,7 @@ mod code;
 /// Symbols as a kernel's trace names them.
 mod symbols;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -89,11 +89,17 @@ impl<'a> Symbolised<'a> {
         Ok(Self { symbols: Symbols::read(bytes)?, sections: Sections::of(bytes) })
     }
 
+    /// Its symbols, each with its size as a trace has it; of the last of a section, the least.
+    pub fn symbols(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.symbols.all()
+    }
+
     /// Reads which addresses its compilation units have code at. What is within them is read when it is asked for.
     pub fn index(&self) -> Index<'_> {
         let debug = self.sections.as_ref().map(Sections::debug);
         let mut index = Index {
             symbols: &self.symbols,
+            budget: Cell::new(debug.as_ref().map_or(0, Debug::full)),
             debug,
             units: Vec::new(),
             ranges: Vec::new(),
@@ -131,6 +137,8 @@ pub struct Index<'d> {
     units: Vec<Unit<'d>>,
     /// Begin, end, and the unit.
     ranges: Vec<(u64, u64, usize)>,
+    /// What may still be spent on reading units.
+    budget: Cell<usize>,
     /// What was read of units; nothing for those that can't be.
     code: RefCell<HashMap<usize, Option<Rc<Code>>>>,
 }
@@ -143,7 +151,7 @@ impl<'d> Index<'d> {
             Err(answer) => return answer,
         };
         let Some(debug) = &self.debug else { return Answer::Unknown };
-        debug.renew();
+        debug.exchange(debug.full());
         let units = self.ranges.iter().filter(|(begin, end, _)| (*begin..*end).contains(&at));
         for (_, _, number) in units {
             if let Some(places) = self.in_unit(debug, *number, at, place.symbol) {
@@ -188,7 +196,10 @@ impl<'d> Index<'d> {
         if let Some(code) = self.code.borrow().get(&number) {
             return code.clone();
         }
+        // What is kept of all units together is paid from one budget, however many questions there are.
+        let before = debug.exchange(self.budget.get());
         let code = self.units.get(number).and_then(|unit| Code::read(debug, unit)).map(Rc::new);
+        self.budget.set(debug.exchange(before));
         self.code.borrow_mut().insert(number, code.clone());
         code
     }

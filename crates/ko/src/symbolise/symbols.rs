@@ -80,12 +80,13 @@ impl<'a> Symbols<'a> {
         Ok(Self { named })
     }
 
-    /// The sizes of those with this name.
-    #[cfg(test)]
-    pub(super) fn sizes(&self, name: &str) -> impl Iterator<Item = u64> {
-        let same = self.named.get(name.as_bytes()).into_iter().flatten();
-        same.map(|symbol| match symbol.size {
-            Size::Exactly(size) | Size::AtLeast(size) => size,
+    /// Names that are texts, with the size that a trace has at least.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&str, u64)> {
+        let named = self.named.iter().filter_map(|(name, same)| Some((str::from_utf8(name).ok()?, same)));
+        named.flat_map(|(name, same)| {
+            same.iter().map(move |symbol| match symbol.size {
+                Size::Exactly(size) | Size::AtLeast(size) => (name, size),
+            })
         })
     }
 

@@ -186,7 +186,7 @@ pub enum Language {
 impl Frame {
     /// The symbol's name, demangled.
     pub fn function(&self) -> String {
-        format!("{:#}", rustc_demangle::demangle(&self.symbol))
+        ko::readable(&self.symbol)
     }
 }
 
