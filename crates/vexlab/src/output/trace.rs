@@ -9,6 +9,9 @@ use lab::splat::{Frame, Language, Place, Splat};
 /// How many frames without a place are named in a row.
 const NAMED: usize = 4;
 
+/// So many functions of Rust's own library in a row are told each by itself; more are named in one line.
+const FOLDED: usize = 2;
+
 /// How many excerpts of sources are shown of a trace.
 const EXCERPTS: usize = 3;
 
@@ -85,13 +88,22 @@ fn items(trace: &[Frame]) -> Vec<Item<'_>> {
         items.push(Item::Names { what: "panic", names });
     }
     let mut shown: Option<Language> = None;
-    for step in &steps[panicking..] {
+    let mut rest = &steps[panicking..];
+    while let Some((step, after)) = rest.split_first() {
+        rest = after;
         match step {
             Step::Place { place, inlined } => {
                 if let Some(callee) = shown.filter(|callee| *callee != place.language) {
                     items.push(Item::Edge { caller: place.language, callee });
                 }
                 shown = Some(place.language);
+                let library = 1 + after.iter().take_while(|step| step.is_of_library()).count();
+                if step.is_of_library() && library > FOLDED {
+                    let names = std::iter::once(step).chain(&after[..library - 1]).map(Step::name).collect();
+                    items.push(Item::Names { what: "library", names });
+                    rest = &after[library - 1..];
+                    continue;
+                }
                 items.push(Item::Place { place, inlined: *inlined, excerpt: false });
             }
             Step::Frame(_) => match items.last_mut() {
@@ -155,6 +167,11 @@ fn is_library(file: &str) -> bool {
 }
 
 impl Step<'_> {
+    /// Whether it is a function of Rust's own library.
+    fn is_of_library(&self) -> bool {
+        matches!(self, Step::Place { place, .. } if is_library(&place.file))
+    }
+
     /// The function alone, as it is told among others.
     fn name(&self) -> String {
         match self {
@@ -183,7 +200,7 @@ impl Item<'_> {
                 let function = name(&place.function);
                 let _ = writeln!(
                     text,
-                    "  {:6} {function:width$}  {}{}",
+                    "  {:7} {function:width$}  {}{}",
                     word(place.language),
                     paint.good(&position(place)),
                     paint.faint(inlined)
@@ -205,7 +222,7 @@ impl Item<'_> {
                 if names.len() > NAMED {
                     list.push_str(&format!(", and {} more", names.len() - NAMED));
                 }
-                writeln!(text, "{}", paint.faint(&format!("  {what:6} {list}")))
+                writeln!(text, "{}", paint.faint(&format!("  {what:7} {list}")))
             }
         };
     }
@@ -228,7 +245,7 @@ fn write_excerpt(text: &mut String, place: &Place, paint: Paint) {
         let source = cut(&source, WIDEST_LINE);
         let here = line.number == place.line;
         let mark = if here { ">" } else { " " };
-        let row = format!("       {mark} {:digits$} | {source}", line.number);
+        let row = format!("        {mark} {:digits$} | {source}", line.number);
         let _ =
             writeln!(text, "{}", if here { paint.here(row.trim_end()) } else { row.trim_end().to_owned() });
     }

@@ -111,20 +111,20 @@ fn a_panic_of_rust() {
     rust-panic: index out of bounds: the len is 4 but the index is 7
       at src/lib.rs:48:5
       during panic, process sh (85), processor 0
-      panic  traces_panicked, __rustc::rust_begin_unwind, core::panicking::panic_fmt, core::panicking::panic_bounds_check
-      Rust   traces_table  rust/src/lib.rs:48:5
-             46 | pub fn traces_table(index: usize) -> u32 {
-             47 |     let table = [2, 3, 5, 7];
-           > 48 |     table[index]
-             49 | }
+      panic   traces_panicked, __rustc::rust_begin_unwind, core::panicking::panic_fmt, core::panicking::panic_bounds_check
+      Rust    traces_table  rust/src/lib.rs:48:5
+              46 | pub fn traces_table(index: usize) -> u32 {
+              47 |     let table = [2, 3, 5, 7];
+            > 48 |     table[index]
+              49 | }
       -- C calls Rust --
-      C      trigger_set   main.c:55:10
-             53 |         sum += traces_closure(7);
-             54 |     else if (sysfs_streq(value, "panic"))
-           > 55 |         sum += traces_table(7);
-             56 |     else
-             57 |         return -EINVAL;
-      kernel param_attr_store, kernfs_fop_write_iter, vfs_write, ksys_write, and 1 more
+      C       trigger_set   main.c:55:10
+              53 |         sum += traces_closure(7);
+              54 |     else if (sysfs_streq(value, "panic"))
+            > 55 |         sum += traces_table(7);
+              56 |     else
+              57 |         return -EINVAL;
+      kernel  param_attr_store, kernfs_fop_write_iter, vfs_write, ksys_write, and 1 more
     "#);
 }
 
@@ -154,24 +154,49 @@ fn inlined_functions_and_both_edges() {
     insta::assert_snapshot!(render(&splat(Kind::Warning, "traces_warn+0x12", trace), 3, false), @r"
     warning: traces_warn+0x12 (3 times)
       during panic, process sh (85), processor 0
-      C      traces_warn                              main.c:18:2
-             16 | u32 traces_warn(u32 x)
-             17 | {
-           > 18 |     WARN_ON(x > 2);
-             19 |     return x + 1;
-             20 | }
+      C       traces_warn                              main.c:18:2
+              16 | u32 traces_warn(u32 x)
+              17 | {
+            > 18 |     WARN_ON(x > 2);
+              19 |     return x + 1;
+              20 | }
       -- Rust calls C --
-      Rust   <u32 as core::convert::From<u16>>::from  core/src/convert/num.rs:80:1  (inlined)
-      Rust   traces::deep::generic::<u16>             rust/src/lib.rs:16:9  (inlined)
-             14 |
-             15 | pub fn generic<T: Into<u32>>(value: T) -> u32 {
-           > 16 | traces_warn(value.into()) + 1
-             17 | }
-             18 |
-      Rust   traces_generic                           rust/src/lib.rs:29:5
+      Rust    <u32 as core::convert::From<u16>>::from  core/src/convert/num.rs:80:1  (inlined)
+      Rust    traces::deep::generic::<u16>             rust/src/lib.rs:16:9  (inlined)
+              14 |
+              15 | pub fn generic<T: Into<u32>>(value: T) -> u32 {
+            > 16 | traces_warn(value.into()) + 1
+              17 | }
+              18 |
+      Rust    traces_generic                           rust/src/lib.rs:29:5
       -- C calls Rust --
-      C      trigger_set                              main.c:51:10
-      kernel param_attr_store, vfs_write
+      C       trigger_set                              main.c:51:10
+      kernel  param_attr_store, vfs_write
+    ");
+}
+
+/// What is inlined of the library is much, and says little.
+#[test]
+fn a_row_of_functions_of_the_library() {
+    let of_library =
+        |name: &str| place(Language::Rust, name, &format!("{LIBRARY}/alloc/src/raw_vec/mod.rs:423:29"));
+    let frees = place(Language::Rust, "dealloc", "kernel/glue/src/memory.rs:26:18");
+    let names = [
+        "dealloc",
+        "deallocate",
+        "drop<u64, alloc::alloc::Global>",
+        "drop_in_place<u64>",
+        "drop_in_place<u8>",
+    ];
+    let mut places = vec![frees];
+    places.extend(names.map(of_library));
+    places.push(place(Language::Rust, "vexfs_glue::tree::insert", "kernel/glue/src/tree.rs:9:5"));
+    insta::assert_snapshot!(render(&splat(Kind::Bug, "dealloc", vec![of_module(places)]), 1, false), @r"
+    bug: dealloc
+      during panic, process sh (85), processor 0
+      Rust    dealloc                   kernel/glue/src/memory.rs:26:18  (inlined)
+      library dealloc, deallocate, drop<u64, alloc::alloc::Global>, drop_in_place<u64>, and 1 more
+      Rust    vexfs_glue::tree::insert  kernel/glue/src/tree.rs:9:5
     ");
 }
 
@@ -190,8 +215,8 @@ fn frames_without_places() {
     insta::assert_snapshot!(render(&splat(Kind::PageFault, "strlen+0x12", trace), 1, false), @r"
     page-fault: strlen+0x12
       during panic, process sh (85), processor 0
-      kernel strlen+0x12, core::panicking::panic_fmt [other]
-      C      calls_strlen  include/linux/x.h
+      kernel  strlen+0x12, core::panicking::panic_fmt [other]
+      C       calls_strlen  include/linux/x.h
     ");
 }
 
@@ -204,7 +229,7 @@ fn frames_that_nobody_vouches_for_are_shown_when_there_are_no_others() {
     (splat.process, splat.cpu, splat.during) = (None, None, None);
     insta::assert_snapshot!(render(&splat, 1, false), @r"
     soft-lockup: stuck for 22 s
-      kernel one, two
+      kernel  one, two
     ");
 }
 
