@@ -194,18 +194,15 @@ const SHOWN_SPLATS: usize = 5;
 /// Prints what the kernel reported; of equal reports, the first, and how many there were.
 fn splats(splats: &[Splat]) {
     let colour = stdout().is_terminal();
-    let mut different: Vec<(&Splat, usize)> = Vec::new();
-    for splat in splats {
-        match different.iter_mut().find(|(one, _)| (one.kind, &one.title) == (splat.kind, &splat.title)) {
-            Some((_, times)) => *times += 1,
-            None => different.push((splat, 1)),
-        }
-    }
+    let different = trace::different(splats);
     for (splat, times) in different.iter().take(SHOWN_SPLATS) {
-        print(format!("\n{}", trace::render(splat, *times, colour)));
+        print(format!("\n{}", trace::render(splat, *times, colour).trim_end()));
     }
     if different.len() > SHOWN_SPLATS {
-        print(format!("and {} different reports more", different.len() - SHOWN_SPLATS));
+        print(format!("\nand {} different reports more", different.len() - SHOWN_SPLATS));
+    }
+    if !splats.is_empty() {
+        print("");
     }
 }
 

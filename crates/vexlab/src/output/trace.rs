@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use lab::splat::{Frame, Language, Place, Splat};
+use lab::splat::{Frame, Language, Place, SourceLine, Splat};
 
 /// How many frames without a place are named in a row.
 const NAMED: usize = 4;
@@ -20,6 +20,26 @@ const WIDEST_NAME: usize = 48;
 
 /// A line of source is not cut before so many characters.
 const WIDEST_LINE: usize = 100;
+
+/// Reports that differ, each with how often it was made. Those are equal that are of the same thing, by the same way
+/// through modules: the kernel's own functions may have been called by any program.
+pub(crate) fn different(splats: &[Splat]) -> Vec<(&Splat, usize)> {
+    fn way(splat: &Splat) -> impl Iterator<Item = (&str, u64)> {
+        let frames = splat.trace.iter().filter(|frame| frame.reliable && frame.module.is_some());
+        frames.map(|frame| (frame.symbol.as_str(), frame.offset))
+    }
+    let mut different: Vec<(&Splat, usize)> = Vec::new();
+    for splat in splats {
+        let same = |one: &&mut (&Splat, usize)| {
+            (one.0.kind, &one.0.title) == (splat.kind, &splat.title) && way(one.0).eq(way(splat))
+        };
+        match different.iter_mut().find(same) {
+            Some((_, times)) => *times += 1,
+            None => different.push((splat, 1)),
+        }
+    }
+    different
+}
 
 /// A report in lines, each with its end.
 pub(crate) fn render(splat: &Splat, times: usize, colour: bool) -> String {
@@ -239,8 +259,13 @@ fn position(place: &Place) -> String {
 }
 
 fn write_excerpt(text: &mut String, place: &Place, paint: Paint) {
-    let digits = place.excerpt.last().map_or(0, |line| line.number.to_string().len());
-    for line in &place.excerpt {
+    // An empty line at either end shows nothing.
+    let shown = |line: &SourceLine| line.number == place.line || !line.text.trim().is_empty();
+    let first = place.excerpt.iter().position(shown).unwrap_or_default();
+    let end = place.excerpt.iter().rposition(shown).map_or(0, |last| last + 1);
+    let lines = place.excerpt.get(first..end).unwrap_or_default();
+    let digits = lines.last().map_or(0, |line| line.number.to_string().len());
+    for line in lines {
         let source = plain(&line.text.replace('\t', "    "));
         let source = cut(&source, WIDEST_LINE);
         let here = line.number == place.line;

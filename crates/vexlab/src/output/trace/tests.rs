@@ -163,11 +163,9 @@ fn inlined_functions_and_both_edges() {
       -- Rust calls C --
       Rust    <u32 as core::convert::From<u16>>::from  core/src/convert/num.rs:80:1  (inlined)
       Rust    traces::deep::generic::<u16>             rust/src/lib.rs:16:9  (inlined)
-              14 |
               15 | pub fn generic<T: Into<u32>>(value: T) -> u32 {
             > 16 | traces_warn(value.into()) + 1
               17 | }
-              18 |
       Rust    traces_generic                           rust/src/lib.rs:29:5
       -- C calls Rust --
       C       trigger_set                              main.c:51:10
@@ -231,6 +229,22 @@ fn frames_that_nobody_vouches_for_are_shown_when_there_are_no_others() {
     soft-lockup: stuck for 22 s
       kernel  one, two
     ");
+}
+
+/// A loop that warns makes many reports of one; two ways to one line are two.
+#[test]
+fn equal_reports_are_counted() {
+    let line = || of_module(vec![place(Language::C, "traces_warn", "main.c:18:2")]);
+    let by = |caller: &str| {
+        let mut trace = vec![line(), frame(caller, Some("traces"), Vec::new())];
+        trace.extend(kernel(&[if caller == "one" { "vfs_write" } else { "vfs_read" }]));
+        splat(Kind::Warning, "traces_warn+0x12", trace)
+    };
+    let mut last = by("one");
+    last.trace.pop();
+    let splats = [by("one"), by("two"), by("one"), last, splat(Kind::Bug, "traces_warn+0x12", vec![line()])];
+    let counts: Vec<_> = different(&splats).iter().map(|(splat, times)| (splat.kind, *times)).collect();
+    assert_eq!(counts, [(Kind::Warning, 3), (Kind::Warning, 1), (Kind::Bug, 1)]);
 }
 
 #[test]
