@@ -421,7 +421,8 @@ impl<'a> Run<'a> {
         if class == Class::Interrupted {
             return Err(Error::new(crate::error::Kind::Interrupted, "interrupted"));
         }
-        self.symbolise();
+        let mut splats = std::mem::take(&mut self.splats);
+        self.symbolise(&mut splats);
         let dir = self.dir.take().expect("a run that booted has its folder until it ends");
         let record = Record {
             module: self.what.clone(),
@@ -434,7 +435,7 @@ impl<'a> Run<'a> {
             time: self.started.elapsed(),
             phases: std::mem::take(&mut self.phases),
             tests: std::mem::take(&mut self.results),
-            splats: std::mem::take(&mut self.splats),
+            splats,
             dir,
         };
         self.lab.reporter.event(&Event::End(&record));
@@ -442,9 +443,9 @@ impl<'a> Run<'a> {
     }
 
     /// Finds the places of traces in the module's sources. A run has its verdict without them, too.
-    fn symbolise(&mut self) {
+    fn symbolise(&self, splats: &mut [Splat]) {
         let Some(module) = &self.symbols else { return };
-        if let Err(error) = symbolise(&mut self.splats, module, self.began) {
+        if let Err(error) = symbolise(splats, module, self.began) {
             self.lab.note(&format!("traces have no source lines: {error}"));
         }
     }
