@@ -1,22 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0-only
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use lab::splat::{Frame, Kind, ModuleFile, Splat, symbolise};
 use libtest_mimic::Trial;
 
-use crate::harness::{Context, USUAL, machine, provision};
+use crate::harness::{Context, machine, provision};
+
+/// For some runs, one after the other.
+const LIMIT: Duration = Duration::from_secs(300);
 
 pub(crate) fn tests() -> Vec<Trial> {
     vec![
-        machine("traces::of_6_1", USUAL, |context| of_a_kernel(context, "debian-6.1-cloud")),
-        machine("traces::of_6_12", USUAL, |context| {
+        machine("traces::of_6_1", LIMIT, |context| of_a_kernel(context, "debian-6.1-cloud")),
+        machine("traces::of_6_12", LIMIT, |context| {
             provision("debian-6.12-cloud");
             of_a_kernel(context, "debian-6.12-cloud");
         }),
-        machine("traces::of_init_and_of_warnings", USUAL, of_init_and_of_warnings),
-        machine("traces::name_the_line_of_a_panic", USUAL, |context| {
+        machine("traces::of_init_and_of_warnings", LIMIT, of_init_and_of_warnings),
+        machine("traces::name_the_line_of_a_panic", LIMIT, |context| {
             for kernel in ["debian-6.1-cloud", "debian-6.12-cloud"] {
                 provision(kernel);
                 let [told] = traces(context, "rust_panic_read", kernel).try_into().expect("one report");
