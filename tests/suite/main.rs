@@ -57,6 +57,8 @@ mod selection;
 mod share;
 /// A shell in a machine, on a real terminal.
 mod shell;
+/// Places in the sources for what kernels print of crashes.
+mod traces;
 /// This repository's own module: the real thing.
 mod vexfs;
 /// Testing again with each change.
@@ -89,6 +91,7 @@ fn main() {
         gdb::tests(),
         share::tests(),
         shell::tests(),
+        traces::tests(),
         vexfs::tests(),
         watch::tests(),
     ] {

@@ -2,6 +2,8 @@
 //! What a user sees: results on standard output, everything on the way there on standard error.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is where the program prints")]
 
+mod trace;
+
 use std::error::Error as _;
 use std::io::{IsTerminal, Write, stderr, stdout};
 use std::path::PathBuf;
@@ -11,6 +13,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use lab::error::Error;
 use lab::event::{Event, Reporter};
+use lab::splat::Splat;
 use lab::verdict::{Class, Outcome};
 use report::format::{PhaseTime, Run, Test, Verdict};
 use report::text::{plain, plain_line};
@@ -186,6 +189,7 @@ pub(crate) fn verdict(run: &Run) {
     for reason in run.why() {
         println!("  {}", plain_line(&reason));
     }
+    splats(&run.splats.iter().map(Into::into).collect::<Vec<_>>());
     if run.class != Class::Passed
         && let Some(console) = run.console_path()
     {
@@ -218,6 +222,24 @@ fn summarised(verdicts: &[Verdict]) -> String {
     let passed = verdicts.len() - bad.len();
     let bad = if bad.is_empty() { String::new() } else { format!(": {}", bad.join(", ")) };
     format!("{passed} of {} kernels passed{bad}", verdicts.len())
+}
+
+/// How many different reports of the kernel's are shown; the console has all.
+const SHOWN_SPLATS: usize = 5;
+
+/// Prints what the kernel reported; of equal reports, the first, and how many there were.
+fn splats(splats: &[Splat]) {
+    let colour = stdout().is_terminal();
+    let different = trace::different(splats);
+    for (splat, times) in different.iter().take(SHOWN_SPLATS) {
+        print(format!("\n{}", trace::render(splat, *times, colour).trim_end()));
+    }
+    if different.len() > SHOWN_SPLATS {
+        print(format!("\nand {} different reports more", different.len() - SHOWN_SPLATS));
+    }
+    if !splats.is_empty() {
+        print("");
+    }
 }
 
 /// A size on disk.

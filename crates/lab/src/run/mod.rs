@@ -38,7 +38,7 @@ use crate::machine::{Accelerator, Machine};
 use crate::project::{self, Check, Manifest, Project};
 use crate::session::Session;
 use crate::share::{self, Shown};
-use crate::splat::Splat;
+use crate::splat::{ModuleFile, Splat};
 use crate::verdict::{Class, Phase, TestResult};
 use plan::Plan;
 pub use plan::Selection;
@@ -382,6 +382,8 @@ struct Module {
     name: String,
     built: Built,
     manifest: Manifest,
+    /// Where traces through it lead.
+    symbols: ModuleFile,
 }
 
 impl Module {
@@ -398,7 +400,14 @@ impl Module {
             run.phase(Phase::Link, built.link_time);
         }
         build::check(lab, kernel, &built, &project.manifest().check, options.kernel_decides)?;
-        Ok(Self { name: project.name().to_owned(), built, manifest: project.manifest().clone() })
+        let name = project.name().to_owned();
+        let symbols = ModuleFile {
+            name: name.replace('-', "_"),
+            file: built.module.clone(),
+            root: project.root().to_owned(),
+        };
+        run.symbols = Some(symbols.clone());
+        Ok(Self { name, built, manifest: project.manifest().clone(), symbols })
     }
 
     /// Its file's name.
@@ -408,7 +417,7 @@ impl Module {
 
     /// The name that the kernel knows it by.
     fn kernel_name(&self) -> String {
-        self.name.replace('-', "_")
+        self.symbols.name.clone()
     }
 }
 

@@ -25,7 +25,7 @@ use crate::machine::{Accelerator, Machine};
 use crate::project::{self, Manifest, Timeouts};
 use crate::session::{Collect, Listener, LogRecord, Lost, Session};
 use crate::share::{self, Place, Shown, Unshared};
-use crate::splat::Splat;
+use crate::splat::{ModuleFile, Splat, symbolise};
 use crate::verdict::{Class, Outcome, Phase, TestResult};
 
 /// A run on its way. Its folder is removed with it unless it comes to its end.
@@ -44,6 +44,8 @@ pub(super) struct Run<'a> {
     phases: Vec<(Phase, Duration)>,
     results: Vec<TestResult>,
     splats: Vec<Splat>,
+    /// The module that is loaded, for the places of traces.
+    pub(super) symbols: Option<ModuleFile>,
     exit: Option<Exit>,
     /// Where programs are started.
     pub(super) place: Place,
@@ -104,6 +106,7 @@ impl<'a> Run<'a> {
             phases: Vec::new(),
             results: Vec::new(),
             splats: Vec::new(),
+            symbols: None,
             exit: None,
             place: Place::default(),
             told: Told::default(),
@@ -377,6 +380,8 @@ impl<'a> Run<'a> {
         if class == Class::Interrupted {
             return Err(Error::new(crate::error::Kind::Interrupted, "interrupted"));
         }
+        let mut splats = std::mem::take(&mut self.splats);
+        self.symbolise(&mut splats);
         let dir = self.dir.take().expect("a run that booted has its folder until it ends");
         Ok(Record {
             module: self.what.clone(),
@@ -389,10 +394,18 @@ impl<'a> Run<'a> {
             time: self.started.elapsed(),
             phases: std::mem::take(&mut self.phases),
             tests: std::mem::take(&mut self.results),
-            splats: std::mem::take(&mut self.splats),
+            splats,
             console: dir.join("console.log"),
             dir,
         })
+    }
+
+    /// Finds the places of traces in the module's sources. A run has its verdict without them, too.
+    fn symbolise(&self, splats: &mut [Splat]) {
+        let Some(module) = &self.symbols else { return };
+        if let Err(error) = symbolise(splats, module, self.began) {
+            self.lab.note(&format!("traces have no source lines: {error}"));
+        }
     }
 
     /// The worst trouble, on the console or in the log that the agent sent: either may lack the end.

@@ -139,6 +139,7 @@ impl<'a> Suite<'a> {
         let options = &self.order.options;
         let manifest = &self.module.manifest;
         let mut run = Run::prepare_in(dir, self.lab, Some(manifest), self.kernel, options.accelerator)?;
+        run.symbols = Some(self.module.symbols.clone());
         let from = unit.gets_disks();
         if let Some(from) = &from {
             run.take_disks(&self.disks(from))?;

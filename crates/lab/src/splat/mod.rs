@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Trouble that a kernel reports of itself, as data.
 
+mod symbolise;
+
 use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+pub use symbolise::{ModuleFile, symbolise};
 
 /// What the kernel complains of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -151,7 +154,7 @@ pub struct Place {
     pub language: Language,
     /// The file, as the debug information has it or, where it is found, relative to the project.
     pub file: String,
-    /// Counted from 1.
+    /// Counted from 1; 0 where the compiler says that the code comes from no one line.
     pub line: u32,
     /// Counted from 1; nothing where it isn't known.
     pub column: Option<u32>,
@@ -178,6 +181,13 @@ pub enum Language {
     Rust,
     /// Assembly, or what isn't known.
     Other,
+}
+
+impl Frame {
+    /// The symbol's name, demangled.
+    pub fn function(&self) -> String {
+        ko::readable(&self.symbol)
+    }
 }
 
 impl Kind {
