@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use libtest_mimic::Trial;
 
-use crate::harness::{Context, KERNEL, machine};
+use crate::harness::{Context, KERNEL, copy, machine};
 
 const LIMIT: Duration = Duration::from_secs(240);
 
@@ -21,6 +21,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         machine("rebuild::parts_make_what_the_whole_makes", LIMIT, parts_make_what_the_whole_makes),
         machine("rebuild::a_changed_kbuild_file_is_followed", LIMIT, a_changed_kbuild_file_is_followed),
         machine("rebuild::a_change_takes_effect", LIMIT, a_change_takes_effect),
+        machine("rebuild::two_projects_of_one_name", LIMIT, two_projects_of_one_name),
     ]
 }
 
@@ -200,4 +201,20 @@ fn a_change_takes_effect(context: &Context) {
     edit(&dir.join("vexlab.toml"), "\"12\"", "\"13\"");
     let ended = test();
     assert_eq!(ended.status, 0, "{ended}");
+}
+
+/// To cargo they are the same package, and the one's files are older than what was made of the other's.
+fn two_projects_of_one_name(context: &Context) {
+    let first = context.case("rust_panic_read");
+    let second = context.dir().join("another");
+    copy(&first, &second);
+    let source = second.join("rust/src/lib.rs");
+    edit(&source, "panics_at(index", "second_of_two(index");
+    edit(&second.join("main.c"), "panics_at(", "second_of_two(");
+    let file = fs::File::options().write(true).open(&source).expect("the copy can be written");
+    file.set_modified(SystemTime::now() - Duration::from_secs(3600)).expect("a file has a time");
+    for dir in [&first, &second] {
+        let ended = context.vexlab(["build"]).dir(dir).run();
+        assert_eq!(ended.status, 0, "{ended}");
+    }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use lab::splat::{Frame, Kind, ModuleFile, Splat, symbolise};
@@ -97,7 +97,7 @@ fn of_init_and_of_warnings(context: &Context) {
 /// the sources are beside each.
 fn traces(context: &Context, case: &str, kernel: &str) -> Vec<Vec<String>> {
     let dir = context.dir().join(case);
-    let dir = if dir.exists() { dir } else { renamed(context.case(case), context) };
+    let dir = if dir.exists() { dir } else { context.case(case) };
     let ended = context.vexlab(["test", "--kernel", kernel]).dir(&dir).run();
     let console = ended.stdout.lines().find_map(|line| line.trim().strip_prefix("console: "));
     let console = fs::read_to_string(console.unwrap_or_else(|| panic!("{ended}"))).expect("the console");
@@ -109,20 +109,6 @@ fn traces(context: &Context, case: &str, kernel: &str) -> Vec<Vec<String>> {
     let mut splats = reports(&console);
     symbolise(&mut splats, &module, SystemTime::now()).expect("the module can be read");
     splats.iter().map(|splat| told(splat, &dir)).collect()
-}
-
-/// Gives the crate of a case a name of its own. cargo takes packages with the same name, at the same place in their
-/// workspaces, for the same one, and the lines would be those of another test's copy.
-fn renamed(dir: PathBuf, context: &Context) -> PathBuf {
-    let test = context.dir().file_name().expect("it has a name").display().to_string();
-    for file in ["rust/Cargo.toml", "rust/Cargo.lock"].map(|file| dir.join(file)) {
-        let Ok(text) = fs::read_to_string(&file) else { continue };
-        let case = dir.file_name().expect("it has a name").display().to_string();
-        let text = text.replace(&format!("name = \"{case}\""), &format!("name = \"{case}-{test}\""));
-        let text = text.replace("[lib]", &format!("[lib]\nname = \"{case}\""));
-        fs::write(&file, text).expect("a copy can be changed");
-    }
-    dir
 }
 
 fn told(splat: &Splat, dir: &Path) -> Vec<String> {

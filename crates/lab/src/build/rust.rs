@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use super::fingerprint::{Fingerprint, Stamp};
 use super::{Build, Options, ProofKey, TARGET, ktest, rust_flags};
-use crate::cache::{make_dir, write_atomically};
+use crate::cache::{Lock, make_dir, write_atomically};
 use crate::error::{Context, Error, Result};
 use crate::process::Program;
 use crate::project::Rust;
@@ -88,14 +88,18 @@ impl<'a> Crate<'a> {
         let (build, target_dir) = (self.build, self.target_dir());
         let what = format!("compiling {} for {}", self.name.display(), build.kernel.name());
         build.lab.progress(&what, 0, 0);
-        let finished = self.cargo(&target_dir).run(&build.lab.cancel);
+        let finished = self.own(&target_dir).and_then(|turn| {
+            let finished = self.cargo(&target_dir).run(&build.lab.cancel);
+            keep_dep_info(&target_dir, &self.out, &self.dir);
+            drop(turn);
+            finished
+        });
         build.lab.progress_end();
         let finished = finished?;
         if !finished.status.success() {
             return Err(build.failed("the Rust build", finished.output));
         }
         build.warn(&finished.output);
-        keep_dep_info(&target_dir, &self.out, &self.dir);
         let archive = find_archive(&self.out).ok_or_else(|| {
             Error::usage(format!("the crate in {} gives no static library", self.dir.display()))
                 .with_remedy("put `crate-type = [\"staticlib\"]` under [lib] in its Cargo.toml")
@@ -139,6 +143,31 @@ impl<'a> Crate<'a> {
         self.build.lab.cache.path("cargo").join(&shared.finish()[..16])
     }
 
+    /// Has the folder to this project alone, as long as the value is there. To cargo, two workspaces at different places
+    /// are one if their packages have the same names: whichever was compiled last would count as the other one's, as
+    /// long as its files are the newer ones. So what cargo knows of another project's packages is forgotten.
+    fn own(&self, target_dir: &Path) -> Result<Lock> {
+        let name = target_dir.file_name().unwrap_or_default().to_string_lossy();
+        let turn = self.build.lab.cache.lock(&format!("cargo-{name}"), &self.build.lab.cancel)?;
+        make_dir(target_dir)?;
+        let (owner, ours) = (target_dir.join("owner"), self.dir.as_os_str().as_encoded_bytes());
+        if fs::read(&owner).is_ok_and(|owner| owner == ours) {
+            return Ok(turn);
+        }
+        for known in
+            ["release", "x86_64-unknown-none/release"].map(|dir| target_dir.join(dir).join(".fingerprint"))
+        {
+            for entry in fs::read_dir(known).into_iter().flatten().flatten() {
+                if !is_library(&entry.file_name().to_string_lossy()) {
+                    let what = || format!("remove {}", entry.path().display());
+                    fs::remove_dir_all(entry.path()).context(what)?;
+                }
+            }
+        }
+        write_atomically(&owner, ours)?;
+        Ok(turn)
+    }
+
     fn cargo(&self, target_dir: &Path) -> Program {
         Program::new(&self.toolchain.cargo)
             .env("RUSTC", &self.toolchain.rustc)
@@ -162,6 +191,14 @@ impl<'a> Crate<'a> {
             .merged()
             .limit(self.build.limit())
     }
+}
+
+/// Whether cargo means by this name one of the libraries that are the same for all: `core-0123456789abcdef`.
+fn is_library(unit: &str) -> bool {
+    ["core-", "alloc-", "compiler_builtins-"].iter().any(|library| {
+        let hash = unit.strip_prefix(library);
+        hash.is_some_and(|hash| hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()))
+    })
 }
 
 /// How far behind the time of a change may be: the clock of file systems ticks with the kernel.
@@ -208,8 +245,7 @@ fn cargo_arguments(manifest: &Rust, options: Options, tests: Option<&str>) -> Ve
     arguments
 }
 
-/// Copies cargo's list of the archive's sources beside the archive. When another project that shares the
-/// folder has replaced it meanwhile, there is none, and cargo is asked again next time.
+/// Copies cargo's list of the archive's sources beside the archive.
 fn keep_dep_info(target_dir: &Path, out: &Path, crate_dir: &Path) {
     let Some(archive) = find_archive(out) else { return };
     let list = archive.with_extension("d");

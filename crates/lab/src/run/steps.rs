@@ -180,7 +180,7 @@ impl<'a> Run<'a> {
     pub(super) fn load(&mut self, module: &Module) -> Step {
         let started = Instant::now();
         let stripped = self.load_needs(module)?;
-        self.load_one(&module.file(), &stripped, &module.manifest.module.parameters)?;
+        self.load_one(&module.file(), &stripped, Some(&module.manifest.module.parameters))?;
         let time = started.elapsed();
         self.step_passed("load", time);
         self.phase(Phase::Load, time);
@@ -195,21 +195,22 @@ impl<'a> Run<'a> {
         let files = self.kernel.modules().and_then(|modules| modules.closure(needs));
         for file in files.map_err(|error| lab_trouble(&error))? {
             let bytes = read_module(&file).map_err(|error| lab_trouble(&error))?;
-            self.load_one(&file, &bytes, "")?;
+            self.load_one(&file, &bytes, None)?;
         }
         Ok(stripped)
     }
 
-    fn load_one(&mut self, file: &Path, bytes: &[u8], parameters: &str) -> Step {
+    /// Loads a module with these parameters; without any, one that the module needs, which may be there already.
+    fn load_one(&mut self, file: &Path, bytes: &[u8], parameters: Option<&str>) -> Step {
         let limit = self.timeouts.load;
         let path = self.send_module(file, bytes)?;
         let log_start = self.session().log().len();
-        let request = Request::Load { path, parameters: parameters.to_owned() };
+        let request = Request::Load { path, parameters: parameters.unwrap_or_default().to_owned() };
         let what = format!("loading {}", file.file_name().unwrap_or_default().display());
         match self.ask_as("load", &what, &request, limit, &mut Collect::default())? {
             Reply::Done => Ok(()),
             // It is there already: one of those that the machine booted with.
-            Reply::Failed { errno, .. } if parameters.is_empty() && errno == Errno::EXIST.raw_os_error() => {
+            Reply::Failed { errno, .. } if parameters.is_none() && errno == Errno::EXIST.raw_os_error() => {
                 Ok(())
             }
             Reply::Failed { errno, .. } => {
