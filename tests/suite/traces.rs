@@ -103,7 +103,7 @@ fn traces(context: &Context, case: &str, kernel: &str) -> Vec<Vec<String>> {
     let console = fs::read_to_string(console.unwrap_or_else(|| panic!("{ended}"))).expect("the console");
     let module = ModuleFile {
         name: case.to_owned(),
-        file: dir.join(format!("target/vexlab/{kernel}/{case}.ko")),
+        file: dir.join(format!("target/vexlab/{kernel}-test/{case}.ko")),
         root: dir.clone(),
     };
     let mut splats = reports(&console);
