@@ -1,10 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Trouble that a kernel reports of itself, as data.
 
+mod frame;
+mod line;
+mod parser;
+mod report;
+mod start;
+mod title;
+
 use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+pub use line::{Line, merge};
+pub use parser::{Parser, parse, parse_lines};
 
 /// What the kernel complains of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -281,6 +291,16 @@ impl Kind {
             | Self::BadPage
             | Self::ObjectsRemaining => Severity::Warning,
         }
+    }
+}
+
+impl Splat {
+    /// How bad it is: as bad as its kind, or worse, where the kernel oopsed or panicked over it.
+    pub fn severity(&self) -> Severity {
+        let is_death = |line: &String| {
+            start::die_name(line).is_some() || line.starts_with("Kernel panic - not syncing: ")
+        };
+        if self.lines.iter().any(is_death) { Severity::Oops } else { self.kind.severity() }
     }
 }
 
