@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
@@ -25,6 +25,7 @@ use crate::link::{Incoming, Link, Outgoing, Taken};
 use crate::machine::{Machine, Sockets, Start};
 use crate::process::end_group;
 use crate::qmp::{self, Message, Version};
+use crate::splat::{Splat, merge, parse_lines};
 
 /// The descriptors that QEMU finds its sockets at.
 pub(crate) const SOCKETS: Sockets = Sockets { agent: 3, console: 4, control: 5 };
@@ -115,6 +116,7 @@ pub struct Session {
     watch: Arc<Watch>,
     log: Vec<LogRecord>,
     cancel: Cancel,
+    console_log: PathBuf,
     qemu_log: PathBuf,
     open: bool,
     challenge: Challenge,
@@ -158,12 +160,12 @@ impl Session {
                 (Some(ours), Some(theirs))
             }
         };
-        let console_file = dir.join("console.log");
+        let console_log = dir.join("console.log");
         let console_file = File::options()
             .append(true)
             .create(true)
-            .open(&console_file)
-            .context(|| format!("make {}", console_file.display()))?;
+            .open(&console_log)
+            .context(|| format!("make {}", console_log.display()))?;
         let qemu_log = dir.join("qemu.log");
         let errors = File::create(&qemu_log).context(|| format!("make {}", qemu_log.display()))?;
         let ends = [
@@ -203,6 +205,7 @@ impl Session {
             watch,
             log: Vec::new(),
             cancel: cancel.clone(),
+            console_log,
             qemu_log,
             open: true,
             challenge,
@@ -351,6 +354,12 @@ impl Session {
     /// The kernel's log so far, as the agent sent it.
     pub fn log(&self) -> &[LogRecord] {
         &self.log
+    }
+
+    /// What the kernel has reported, in order, each report once. The agent sends more than the console has, and the
+    /// console has what comes after the agent's end.
+    pub fn splats(&self) -> Vec<Splat> {
+        parse_lines(merge(&self.log, &last_of(&self.console_log)))
     }
 
     /// The means to send input to the running program.
@@ -522,6 +531,21 @@ impl Drop for Session {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+/// How much of a console is looked at again, in bytes: what the agent did not send is at its end.
+const CONSOLE_END: u64 = 16 << 20;
+
+/// The end of a console's file. What can't be read is not there to be judged; the log is.
+fn last_of(file: &Path) -> String {
+    let mut bytes = Vec::new();
+    let read = File::open(file).and_then(|mut file| {
+        let length = file.metadata()?.len();
+        file.seek(io::SeekFrom::Start(length.saturating_sub(CONSOLE_END)))?;
+        file.read_to_end(&mut bytes)
+    });
+    drop(read);
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// A greeting for the machine's agent, and the challenge that is to come back.

@@ -34,7 +34,7 @@ static noinline void rcu_stall(void)
 {
 	rcu_read_lock();
 	preempt_disable();
-	spin_for(5);
+	spin_for(10);
 	preempt_enable();
 	rcu_read_unlock();
 }
@@ -42,7 +42,7 @@ static noinline void rcu_stall(void)
 static noinline void rcu_stall_of_reader(void)
 {
 	rcu_read_lock();
-	spin_for(5);
+	spin_for(10);
 	rcu_read_unlock();
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, de};
 
 use crate::error::nearest;
+use crate::splat::{Expectation, Severity};
 
 /// What `vexlab.toml` says.
 #[derive(Debug, Clone, Deserialize)]
@@ -196,6 +197,8 @@ pub struct Test {
     pub timeout: Option<Duration>,
     /// Whether it needs the module's Rust side; built without, it is skipped.
     pub needs_rust: bool,
+    /// What the kernel is to report while it runs.
+    pub expect: Vec<Expectation>,
 }
 
 /// What a test does.
@@ -217,6 +220,8 @@ struct TestTable {
     timeout: Option<Duration>,
     #[serde(default)]
     needs_rust: bool,
+    #[serde(default)]
+    expect: Vec<Expectation>,
 }
 
 /// A number of bytes, written `64M`: with K, M or G for powers of 1024.
@@ -242,6 +247,12 @@ impl Manifest {
         let manifest: Self = toml::from_str(text).map_err(|error| Problem::from_toml(text, &error))?;
         manifest.validate().map_err(|(key, message, remedy)| Problem::at_key(text, key, message, &remedy))?;
         Ok(manifest)
+    }
+
+    /// What the kernel is expected to report, by the test that expects it.
+    pub fn expected(&self) -> Vec<(String, Vec<Expectation>)> {
+        let tests = self.tests.iter().filter(|test| !test.expect.is_empty());
+        tests.map(|test| (test.name.clone(), test.expect.clone())).collect()
     }
 
     fn validate(&self) -> Result<(), (&'static str, String, String)> {
@@ -287,6 +298,10 @@ impl Manifest {
                 ));
             }
         }
+        if let Some(test) = self.tests.iter().rev().skip(1).find(|test| test.expects_oops()) {
+            let message = format!("test `{}` expects an oops, and there are tests behind it", test.name);
+            return Err(("test", message, "put it last: the machine is of no use after it".into()));
+        }
         if let Some((message, remedy)) = self.check.problem() {
             return Err(("check.allow", message, remedy));
         }
@@ -313,11 +328,17 @@ impl Default for Timeouts {
     }
 }
 
+impl Test {
+    fn expects_oops(&self) -> bool {
+        self.expect.iter().any(|expected| expected.kind.severity() == Severity::Oops)
+    }
+}
+
 impl TryFrom<TestTable> for Test {
     type Error = String;
 
     fn try_from(table: TestTable) -> Result<Self, String> {
-        let TestTable { name, ktap, run, timeout, needs_rust } = table;
+        let TestTable { name, ktap, run, timeout, needs_rust, expect } = table;
         let check = match (ktap, run) {
             (Some(path), None) if path.starts_with('/') => Check::Ktap(path),
             (Some(path), None) => {
@@ -330,7 +351,7 @@ impl TryFrom<TestTable> for Test {
             }
             (Some(_), Some(_)) => return Err(format!("test `{name}` has both `ktap` and `run`")),
         };
-        Ok(Self { name, check, timeout, needs_rust })
+        Ok(Self { name, check, timeout, needs_rust, expect })
     }
 }
 
@@ -560,6 +581,32 @@ mod tests {
         let policy = |kernel| manifest.check.policy(kernel, Vec::new());
         assert_eq!((policy("debian-6.1").allowances.len(), policy("debian-6.12").allowances.len()), (1, 0));
         assert_eq!(policy("debian-6.1").max_size, Some(64 << 10));
+    }
+
+    #[test]
+    fn an_expectation_names_a_kind_and_has_a_reason() {
+        let test = |name: &str, expect: &str| {
+            format!("[[test]]\nname = \"{name}\"\nrun = [\"true\"]\n[[test.expect]]\n{expect}\n")
+        };
+        let expect = |text: &str| problem(&format!("{GOOD}{}", test("t", text)));
+        insta::assert_snapshot!(expect("splat = \"page-falt\"\npattern = \"\"\nreason = \"x\""), @r"
+        7:1: there is no kind of report called `page-falt`; did you mean `page-fault`? docs/splats.md lists them
+        help: `vexlab init` in an empty folder writes an example with every key
+        ");
+        insta::assert_snapshot!(expect("splat = \"warning\"\npattern = \"\"\nreason = \" \""), @r"
+        7:1: `warning` is expected without a reason: say in `reason` why it is to come
+        help: `vexlab init` in an empty folder writes an example with every key
+        ");
+        insta::assert_snapshot!(expect("splat = \"warning\"\nreason = \"x\""), @r"
+        7:1: missing field `pattern`
+        help: `vexlab init` in an empty folder writes an example with every key
+        ");
+        let oops = "splat = \"bug\"\npattern = \"in f+\"\nreason = \"x\"";
+        insta::assert_snapshot!(problem(&format!("{GOOD}{}{}", test("one", oops), test("two", oops))), @r"
+        4:1: test `one` expects an oops, and there are tests behind it
+        help: put it last: the machine is of no use after it
+        ");
+        assert_eq!(Manifest::parse(&format!("{GOOD}{}", test("one", oops))).unwrap().expected().len(), 1);
     }
 
     #[test]

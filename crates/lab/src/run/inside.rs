@@ -17,11 +17,11 @@ use siphasher::sip::SipHasher24;
 
 use helper::{Helper, Lost, Said};
 
+use super::splats::{Asked, as_expected, ended_by};
 use super::trouble::{Trouble, of_taint, verdict};
 use super::{Record, new_dir, report_phase};
 use crate::Lab;
 use crate::build::{self, ProofKey, RustPart};
-use crate::console::{Splat, Watch, splat};
 use crate::error::{Context, Error, Kind, Result};
 use crate::event::Event;
 use crate::image::Ssh;
@@ -29,6 +29,8 @@ use crate::kernel::Kernel;
 use crate::ktap;
 use crate::machine::Accelerator;
 use crate::project::{Check, Project};
+use crate::session::LogRecord;
+use crate::splat::{Kinds, Line, Splat, judge, merge, parse_lines};
 use crate::verdict::{Class, Outcome, Phase, TestResult};
 
 /// Where the machine sees the project.
@@ -83,7 +85,13 @@ pub fn build(lab: &Lab, project: &Project, place: &Place<'_>, options: build::Op
 /// # Errors
 ///
 /// When it does not come to loading. What the machine shows then is in the [`Record`].
-pub fn test(lab: &Lab, project: &Project, place: &Place<'_>, options: build::Options) -> Result<Record> {
+pub fn test(
+    lab: &Lab,
+    project: &Project,
+    place: &Place<'_>,
+    options: build::Options,
+    allowed: Kinds,
+) -> Result<Record> {
     let started = Instant::now();
     let mut inside = Inside::enter(lab, project, place, options)?;
     let built = inside.build()?;
@@ -95,7 +103,7 @@ pub fn test(lab: &Lab, project: &Project, place: &Place<'_>, options: build::Opt
         .and_then(|()| inside.tests(&built).map(|skipped| all_skipped = skipped))
         .and_then(|()| inside.unload())
         .and_then(|()| inside.last_look());
-    inside.finish(outcome, all_skipped, started)
+    inside.finish(outcome, all_skipped, started, allowed)
 }
 
 /// A step's result: on, or to the end.
@@ -111,6 +119,9 @@ struct Inside<'a> {
     log: Vec<String>,
     phases: Vec<(Phase, Duration)>,
     results: Vec<TestResult>,
+    asked: Asked,
+    /// The test that has ended the machine, as it expects.
+    ended_by: Option<String>,
     options: build::Options,
     began: SystemTime,
 }
@@ -126,7 +137,21 @@ impl<'a> Inside<'a> {
         let console = fs::metadata(place.console).map_or(0, |data| data.len());
         let (log, phases, results) = (Vec::new(), Vec::new(), Vec::new());
         let began = SystemTime::now();
-        Ok(Self { lab, project, place, helper, console, log, phases, results, options, began })
+        let (asked, ended_by) = (Asked::default(), None);
+        Ok(Self {
+            lab,
+            project,
+            place,
+            helper,
+            console,
+            log,
+            phases,
+            results,
+            asked,
+            ended_by,
+            options,
+            began,
+        })
     }
 
     fn phase(&mut self, phase: Phase, time: Duration) {
@@ -346,7 +371,8 @@ exec insmod "$module" "$@""#;
             let before = self.log.len();
             // The log is what tells; that it can't be had is told by what follows.
             let _ = self.state();
-            let log = self.log[before..].iter().map(|line| format!("kernel: {line}"));
+            let log =
+                self.log[before..].iter().map(|line| format!("kernel: {}", Line::of_console(line).text));
             let (class, what) = match said.status {
                 ..0 => (Class::Oops, "the kernel killed the caller"),
                 _ => (Class::RefusedByKernel, "it was refused"),
@@ -394,16 +420,23 @@ exec insmod "$module" "$@""#;
         let started = Instant::now();
         let first = self.results.len();
         let project = self.project;
+        self.hear("load")?;
         for test in &project.manifest().tests {
             if test.needs_rust && built.key.is_none() {
                 self.result(&test.name, Outcome::Skipped, None, vec![WITHOUT_RUST.to_owned()]);
                 continue;
             }
             let limit = test.timeout.unwrap_or(project.manifest().timeouts.test);
-            match &test.check {
-                Check::Ktap(path) => self.ktap(&test.name, path, limit)?,
-                Check::Run(words) => self.program(&test.name, words, limit)?,
+            self.asked.begin(&test.name, self.log.len());
+            let ended = match &test.check {
+                Check::Ktap(path) => self.ktap(&test.name, path, limit),
+                Check::Run(words) => self.program(&test.name, words, limit),
+            };
+            if let Some(name) = &self.ended_by {
+                return Err(ended_by(name));
             }
+            ended?;
+            self.hear(&test.name)?;
         }
         self.phase(Phase::Tests, started.elapsed());
         let own = &self.results[first..];
@@ -425,6 +458,8 @@ exec insmod "$module" "$@""#;
         }
         if let Some(problem) = problem {
             self.result(name, Outcome::Failed, Some(started.elapsed()), vec![problem]);
+        } else if self.project.manifest().expected().iter().any(|(test, _)| test == name) {
+            self.result(name, Outcome::Passed, Some(started.elapsed()), Vec::new());
         }
         Ok(())
     }
@@ -453,6 +488,7 @@ exec insmod "$module" "$@""#;
         let started = Instant::now();
         let limit = self.project.manifest().timeouts.unload;
         let words = ["rmmod", self.project.name()];
+        self.asked.begin("unload", self.log.len());
         let said = self.ask_module("unload", json!({ "op": "run", "words": words }), limit)?;
         let time = started.elapsed();
         if said.status != 0 {
@@ -489,17 +525,28 @@ exec insmod "$module" "$@""#;
     }
 
     fn result(&mut self, name: &str, outcome: Outcome, time: Option<Duration>, details: Vec<String>) {
+        let (outcome, details) = self.as_expected(name, outcome, details);
         let result = TestResult { name: name.to_owned(), outcome, time, attempts: 1, details };
         self.lab.reporter.event(&Event::Test(&result));
         self.results.push(result);
     }
 
-    fn finish(mut self, outcome: Step, all_skipped: bool, started: Instant) -> Result<Record> {
+    fn finish(
+        mut self,
+        outcome: Step,
+        all_skipped: bool,
+        started: Instant,
+        allowed: Kinds,
+    ) -> Result<Record> {
         if outcome.as_ref().is_err_and(|trouble| !matches!(trouble.class, Class::MachineLost | Class::Hang)) {
             // What is known without it is judged without it.
             let _ = self.state();
         }
-        let (class, reasons) = verdict(outcome, &self.results, all_skipped, self.worst_splat().as_ref());
+        let mut splats = self.splats();
+        self.asked.attribute(&mut splats, &self.records());
+        splats.iter().for_each(|splat| self.lab.reporter.event(&Event::Splat(splat)));
+        let judged = judge(&splats, &self.project.manifest().expected(), allowed);
+        let (class, reasons) = verdict(outcome, &self.results, all_skipped, &judged);
         if class == Class::Interrupted {
             return Err(Error::new(Kind::Interrupted, "interrupted"));
         }
@@ -509,7 +556,7 @@ exec insmod "$module" "$@""#;
             module: self.project.called(self.options),
             kernel: place.name.to_owned(),
             started: self.began,
-            splats: Vec::new(),
+            splats,
             class,
             reasons,
             exit: None,
@@ -542,13 +589,40 @@ exec insmod "$module" "$@""#;
         bytes
     }
 
-    /// The worst trouble, on the console or in the log: either may lack the end.
-    fn worst_splat(&self) -> Option<Splat> {
-        let watch = Watch::default();
-        watch.push(&self.console_since());
-        watch.end();
-        let log = self.log.iter().filter_map(|line| splat(line)).max_by_key(|splat| splat.severity);
-        [watch.worst(), log].into_iter().flatten().max_by_key(|splat| splat.severity)
+    /// Hears what the kernel has said while this test ran.
+    fn hear(&mut self, test: &str) -> Step {
+        self.asked.begin(test, self.log.len());
+        self.state()?;
+        self.asked.end(self.log.len());
+        Ok(())
+    }
+
+    /// A test's result, with what it expects of the kernel.
+    fn as_expected(&mut self, name: &str, outcome: Outcome, details: Vec<String>) -> (Outcome, Vec<String>) {
+        let expected = self.project.manifest().expected().into_iter().find(|(test, _)| test == name);
+        let Some((_, expected)) = expected.filter(|_| outcome != Outcome::Skipped) else {
+            return (outcome, details);
+        };
+        // What can't be heard is on the console.
+        let _ = self.state();
+        let splats = self.asked.splats_of(name, self.splats(), &self.records());
+        let (outcome, details, has_ended) = as_expected(&expected, &splats, outcome, details);
+        self.ended_by = has_ended.then(|| name.to_owned());
+        (outcome, details)
+    }
+
+    /// The kernel's log so far.
+    fn records(&self) -> Vec<LogRecord> {
+        let record = |line: &String| {
+            let line = Line::of_console(line);
+            Some(LogRecord { level: 0, at: line.at?, text: line.text.to_owned() })
+        };
+        self.log.iter().filter_map(record).collect()
+    }
+
+    /// What the kernel has reported.
+    fn splats(&self) -> Vec<Splat> {
+        parse_lines(merge(&self.records(), &String::from_utf8_lossy(&self.console_since())))
     }
 }
 

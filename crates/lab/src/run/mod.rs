@@ -9,6 +9,7 @@ mod debug;
 /// In a machine with a distribution.
 pub mod inside;
 mod kept;
+mod splats;
 mod steps;
 mod symbols;
 mod trouble;
@@ -34,7 +35,7 @@ use crate::machine::{Accelerator, Machine};
 use crate::project::{self, Manifest, Project};
 use crate::session::Session;
 use crate::share::{self, Shown};
-use crate::splat::Splat;
+use crate::splat::{Kinds, Splat};
 use crate::verdict::{Class, Phase, TestResult};
 use steps::Run;
 
@@ -92,6 +93,8 @@ pub struct Options {
     pub kernel_decides: bool,
     /// Start the machine from power-on, and save nothing of it.
     pub cold: bool,
+    /// What the kernel may report without failing the run.
+    pub allowed: Kinds,
 }
 
 /// What is known after a run.
@@ -149,6 +152,7 @@ pub fn test(
     share::check(kernel, shown)?;
     let mut run = Run::prepare(lab, Some(project.manifest()), kernel, options.accelerator)?;
     run.what = project.called(options.build);
+    run.allowed = options.allowed;
     lab.reporter.event(&Event::Begin { module: &run.what, kernel: kernel.name() });
     run.start(options.cold, kept)?;
     let module = Module::build(lab, &mut run, project, kernel, options)?;
@@ -180,6 +184,7 @@ pub fn command(
     share::check(kernel, shown)?;
     let mut run = Run::prepare(lab, project.map(Project::manifest), kernel, options.accelerator)?;
     run.tell_results = false;
+    run.allowed = options.allowed;
     run.what = project.map_or_else(|| "no module".to_owned(), |project| project.called(options.build));
     run.start(options.cold, &mut Kept::default())?;
     let module = match project {

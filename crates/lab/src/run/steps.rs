@@ -12,19 +12,19 @@ use wire::{Exit, Process, Reply, Request};
 
 use super::boot::{self, Booting, Terminal};
 use super::kept::Kept;
+use super::splats::{Asked, as_expected, ended_by};
 use super::trouble::{Trouble, of_taint, verdict};
 use super::{Module, Record, errno_text, guest_path, new_dir, not_run, report_phase};
 use crate::Lab;
-use crate::console::{Splat as Seen, splat};
 use crate::error::{Context, Error, Result};
 use crate::event::Event;
 use crate::kernel::{Kernel, depends_of_file, read_module};
 use crate::ktap;
 use crate::machine::{Accelerator, Machine};
 use crate::project::{self, Check, Manifest, Test, Timeouts};
-use crate::session::{Collect, Listener, LogRecord, Lost, Session};
+use crate::session::{Collect, Listener, Lost, Session};
 use crate::share::{self, Place, Shown, Unshared};
-use crate::splat::Splat;
+use crate::splat::{Expectation, Kinds, judge};
 use crate::verdict::{Class, Outcome, Phase, TestResult};
 
 /// A run on its way. Its folder is removed with it unless it comes to its end.
@@ -43,7 +43,13 @@ pub(super) struct Run<'a> {
     started: Instant,
     phases: Vec<(Phase, Duration)>,
     results: Vec<TestResult>,
-    splats: Vec<Splat>,
+    asked: Asked,
+    /// Which reports are expected, by the test that expects them.
+    expected: Vec<(String, Vec<Expectation>)>,
+    /// Which reports fail nothing.
+    pub(super) allowed: Kinds,
+    /// The test that has ended the machine, as it expects.
+    ended_by: Option<String>,
     exit: Option<Exit>,
     /// Where programs are started.
     place: Place,
@@ -90,7 +96,10 @@ impl<'a> Run<'a> {
             started,
             phases: Vec::new(),
             results: Vec::new(),
-            splats: Vec::new(),
+            asked: Asked::default(),
+            expected: manifest.map(Manifest::expected).unwrap_or_default(),
+            allowed: Kinds::default(),
+            ended_by: None,
             exit: None,
             place: Place::default(),
             all_skipped: false,
@@ -261,10 +270,14 @@ impl<'a> Run<'a> {
                 continue;
             }
             let limit = test.timeout.unwrap_or(self.timeouts.test);
-            match &test.check {
-                Check::Ktap(path) => self.ktap(&test.name, path, limit)?,
-                Check::Run(words) => self.program_test(&test.name, words, limit)?,
+            let ended = match &test.check {
+                Check::Ktap(path) => self.ktap(&test.name, path, limit),
+                Check::Run(words) => self.program_test(&test.name, words, limit),
+            };
+            if let Some(name) = &self.ended_by {
+                return Err(ended_by(name));
             }
+            ended?;
         }
         let own = &self.results[first..];
         self.all_skipped = !own.is_empty() && own.iter().all(|test| test.outcome == Outcome::Skipped);
@@ -299,6 +312,8 @@ impl<'a> Run<'a> {
         }
         if let Some(problem) = problem {
             self.result(name, Outcome::Failed, Some(started.elapsed()), vec![problem]);
+        } else if self.expected.iter().any(|(test, _)| test == name) {
+            self.result(name, Outcome::Passed, Some(started.elapsed()), Vec::new());
         }
         Ok(())
     }
@@ -413,8 +428,12 @@ impl<'a> Run<'a> {
     pub(super) fn finish(mut self, outcome: Step) -> Result<Record> {
         self.session().end();
         self.remove_disks();
-        let splat = self.worst_splat();
-        let (class, reasons) = verdict(outcome, &self.results, self.all_skipped, splat.as_ref());
+        let mut splats = self.session().splats();
+        let session = self.session.as_ref().expect("as above");
+        self.asked.attribute(&mut splats, session.log());
+        splats.iter().for_each(|splat| self.lab.reporter.event(&Event::Splat(splat)));
+        let judged = judge(&splats, &self.expected, self.allowed);
+        let (class, reasons) = verdict(outcome, &self.results, self.all_skipped, &judged);
         if class == Class::Interrupted {
             return Err(Error::new(crate::error::Kind::Interrupted, "interrupted"));
         }
@@ -430,22 +449,11 @@ impl<'a> Run<'a> {
             time: self.started.elapsed(),
             phases: std::mem::take(&mut self.phases),
             tests: std::mem::take(&mut self.results),
-            splats: std::mem::take(&mut self.splats),
+            splats,
             dir,
         };
         self.lab.reporter.event(&Event::End(&record));
         Ok(record)
-    }
-
-    /// The worst trouble, on the console or in the log that the agent sent: either may lack the end.
-    fn worst_splat(&mut self) -> Option<Seen> {
-        let console = self.session().console().worst();
-        let log =
-            self.session().log().iter().filter_map(|record| splat(&record.text)).max_by_key(|s| s.severity);
-        match (console, log) {
-            (Some(console), Some(log)) if log.severity > console.severity => Some(log),
-            (console, log) => console.or(log),
-        }
     }
 
     pub(super) fn dir(&self) -> &Path {
@@ -457,11 +465,24 @@ impl<'a> Run<'a> {
     }
 
     fn result(&mut self, name: &str, outcome: Outcome, time: Option<Duration>, details: Vec<String>) {
+        let (outcome, details) = self.as_expected(name, outcome, details);
         let result = TestResult { name: name.to_owned(), outcome, time, attempts: 1, details };
         if self.tell_results {
             self.lab.reporter.event(&Event::Test(&result));
         }
         self.results.push(result);
+    }
+
+    /// A test's result, with what it expects of the kernel.
+    fn as_expected(&mut self, name: &str, outcome: Outcome, details: Vec<String>) -> (Outcome, Vec<String>) {
+        let expected = self.expected.iter().find(|(test, _)| test == name && outcome != Outcome::Skipped);
+        let (Some((_, expected)), Some(session)) = (expected, &self.session) else {
+            return (outcome, details);
+        };
+        let splats = self.asked.splats_of(name, session.splats(), session.log());
+        let (outcome, details, has_ended) = as_expected(expected, &splats, outcome, details);
+        self.ended_by = has_ended.then(|| name.to_owned());
+        (outcome, details)
     }
 
     /// Sends a request in which the module's code may run, and judges when no answer comes.
@@ -473,7 +494,6 @@ impl<'a> Run<'a> {
         listener: &mut dyn Listener,
     ) -> Result<Reply, Trouble> {
         let session = self.session();
-        let log_start = session.log().len();
         let sent = session.send(request).and_then(|()| match request {
             // A test's program has no input.
             Request::Run(_) => session.send(&Request::StdinEnd),
@@ -482,8 +502,7 @@ impl<'a> Run<'a> {
         match sent.and_then(|()| session.wait(Some(limit), listener)) {
             Ok(Reply::Killed { signal }) => {
                 let reason = format!("{what}: the kernel killed the caller with signal {signal}");
-                let words = words_before_splat(&session.log()[log_start..]);
-                Err(Trouble::new(Class::Oops, reason).because(prefixed("kernel: ", words)))
+                Err(Trouble::new(Class::Oops, reason))
             }
             Ok(reply) => Ok(reply),
             Err(lost) => Err(self.lost(lost, what)),
@@ -499,7 +518,14 @@ impl<'a> Run<'a> {
         limit: Duration,
         listener: &mut dyn Listener,
     ) -> Result<Reply, Trouble> {
+        let records = self.session().log().len();
+        self.asked.begin(name, records);
         let answer = self.ask(request, limit, what, listener);
+        let lost = matches!(&answer, Err(trouble) if trouble.class != Class::Oops);
+        if !lost {
+            let records = self.session().log().len();
+            self.asked.end(records);
+        }
         if answer.is_err() {
             // Why is said once, with the verdict.
             self.result(name, Outcome::Failed, None, Vec::new());
@@ -547,14 +573,4 @@ fn unexpected(what: &str, reply: &Reply) -> Trouble {
 
 fn prefixed(prefix: &str, lines: Vec<String>) -> Vec<String> {
     lines.into_iter().map(|line| format!("{prefix}{line}")).collect()
-}
-
-/// The most lines of the log that are shown of what led to a splat.
-const LAST_WORDS: usize = 8;
-
-/// What was logged before the kernel reported trouble: a Rust panic says there what went wrong, and where.
-fn words_before_splat(log: &[LogRecord]) -> Vec<String> {
-    let before = log.iter().map(|record| record.text.as_str()).take_while(|text| splat(text).is_none());
-    let words: Vec<&str> = before.filter(|text| !text.contains("[ cut here ]")).collect();
-    words[words.len().saturating_sub(LAST_WORDS)..].iter().map(|text| (*text).to_owned()).collect()
 }

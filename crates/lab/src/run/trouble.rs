@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! What it means when a run does not go its way: a pure judgement of what was seen.
 
-use crate::console::{Severity, Splat};
+use crate::splat::{Judged, Severity, Splat};
 use crate::verdict::{Class, Outcome, TestResult};
 
 /// Why a run goes no further, with what has been seen so far.
@@ -27,18 +27,22 @@ impl Trouble {
 /// Source: `Documentation/admin-guide/tainted-kernels.rst`.
 const TAINT_DIED: u64 = 1 << 7;
 
-/// What a run ends in, and why, that went on to its end or did not, in which these tests ran and the kernel reported
-/// `splat`.
+/// What a run ends in, and why, that went on to its end or did not, in which these tests ran and the kernel's reports
+/// came to this.
 pub(super) fn verdict(
     outcome: Result<(), Trouble>,
     results: &[TestResult],
     all_skipped: bool,
-    splat: Option<&Splat>,
+    judged: &Judged<'_>,
 ) -> (Class, Vec<String>) {
     let (mut class, mut reasons) = match outcome {
         Ok(()) => (Class::Passed, Vec::new()),
         Err(trouble) => (trouble.class, trouble.reasons),
     };
+    let is_oops = |splat: &&Splat| splat.severity() == Severity::Oops;
+    if class == Class::Oops && judged.allowed.iter().any(is_oops) && !judged.failures.iter().any(is_oops) {
+        class = Class::Passed;
+    }
     let failed = results.iter().filter(|test| test.outcome == Outcome::Failed).count();
     if class == Class::Passed && failed > 0 {
         class = Class::TestFailed;
@@ -47,14 +51,38 @@ pub(super) fn verdict(
         class = Class::TestFailed;
         reasons.push("not one of the project's tests ran: all were skipped".to_owned());
     }
-    reasons.extend(splat.map(|splat| format!("kernel: {}", splat.title)));
-    (with_splat(class, splat), reasons)
+    reasons.extend(titles(&judged.failures, "kernel: "));
+    reasons.extend(titles(&judged.allowed, "kernel, allowed: "));
+    let worst = judged.failures.iter().map(|splat| splat.severity()).max();
+    (with_splat(class, worst), reasons)
 }
 
-/// The class of a run that came to `class`, during which the kernel reported `splat`. A splat explains what
-/// followed it, so it counts more than any failure but that of the lab itself.
-fn with_splat(class: Class, splat: Option<&Splat>) -> Class {
-    match (class, splat.map(|splat| splat.severity)) {
+/// The most reports that are named with a verdict.
+const NAMED: usize = 10;
+
+/// What was reported, the worst first, and each thing once however often it came.
+fn titles(splats: &[&Splat], prefix: &str) -> Vec<String> {
+    let mut splats = splats.to_vec();
+    splats.sort_by_key(|splat| std::cmp::Reverse(splat.severity()));
+    let mut titles: Vec<String> = Vec::new();
+    for splat in splats {
+        if titles.iter().all(|title| *title != splat.title) {
+            titles.push(splat.title.clone());
+        }
+    }
+    let more = titles.len().saturating_sub(NAMED);
+    titles.truncate(NAMED);
+    let mut lines: Vec<String> = titles.into_iter().map(|title| format!("{prefix}{title}")).collect();
+    if more > 0 {
+        lines.push(format!("{prefix}{more} more"));
+    }
+    lines
+}
+
+/// The class of a run that came to `class`, during which the kernel reported what is as bad as this. A report explains
+/// what followed it, so it counts more than any failure but that of the lab itself.
+fn with_splat(class: Class, worst: Option<Severity>) -> Class {
+    match (class, worst) {
         (Class::LabFailed | Class::Interrupted, _) | (_, None) => class,
         (_, Some(Severity::Oops)) => Class::Oops,
         (_, Some(Severity::Lockup)) => Class::Hang,
@@ -72,27 +100,44 @@ pub(super) fn of_taint(taint: u64) -> Option<Trouble> {
 mod tests {
     use super::*;
 
-    fn splat(severity: Severity) -> Splat {
-        Splat { severity, title: "x".into() }
-    }
-
     #[test]
     fn what_the_kernel_reports_outranks_what_followed() {
-        let oops = splat(Severity::Oops);
         for class in [Class::Passed, Class::TestFailed, Class::Hang, Class::MachineLost, Class::UnloadFailed]
         {
-            assert_eq!(with_splat(class, Some(&oops)), Class::Oops);
+            assert_eq!(with_splat(class, Some(Severity::Oops)), Class::Oops);
         }
-        assert_eq!(with_splat(Class::LabFailed, Some(&oops)), Class::LabFailed);
-        assert_eq!(with_splat(Class::MachineLost, Some(&splat(Severity::Lockup))), Class::Hang);
+        assert_eq!(with_splat(Class::LabFailed, Some(Severity::Oops)), Class::LabFailed);
+        assert_eq!(with_splat(Class::MachineLost, Some(Severity::Lockup)), Class::Hang);
     }
 
     #[test]
     fn a_warning_spoils_a_pass_and_hides_nothing_worse() {
-        let warning = splat(Severity::Warning);
-        assert_eq!(with_splat(Class::Passed, Some(&warning)), Class::KernelWarning);
-        assert_eq!(with_splat(Class::UnloadFailed, Some(&warning)), Class::UnloadFailed);
+        let warning = Some(Severity::Warning);
+        assert_eq!(with_splat(Class::Passed, warning), Class::KernelWarning);
+        assert_eq!(with_splat(Class::UnloadFailed, warning), Class::UnloadFailed);
         assert_eq!(with_splat(Class::Passed, None), Class::Passed);
+    }
+
+    #[test]
+    fn what_is_allowed_is_told_and_fails_nothing() {
+        let splats = crate::splat::parse(
+            "[    1.000000] Oops: 0000 [#1] SMP\n[    1.000001] RIP: 0010:f+0x5/0x10 [m]\n\
+             [    2.000000] WARNING: CPU: 0 PID: 1 at m.c:1 g+0x5/0x10 [m]\n\
+             [    3.000000] WARNING: CPU: 0 PID: 1 at m.c:1 g+0x5/0x10 [m]\n",
+        );
+        let all: Vec<&Splat> = splats.iter().collect();
+        let trouble = || Err(Trouble::new(Class::Oops, "killed"));
+        let judged = Judged { failures: Vec::new(), allowed: all.clone() };
+        let (class, reasons) = verdict(trouble(), &[], false, &judged);
+        assert_eq!(class, Class::Passed);
+        assert_eq!(
+            reasons,
+            ["killed", "kernel, allowed: page fault in f+0x5 [m]", "kernel, allowed: WARNING in g+0x5 [m]"]
+        );
+        let judged = Judged { failures: all[1..].to_vec(), allowed: all[..1].to_vec() };
+        assert_eq!(verdict(trouble(), &[], false, &judged).0, Class::KernelWarning);
+        let judged = Judged { failures: all, allowed: Vec::new() };
+        assert_eq!(verdict(trouble(), &[], false, &judged).0, Class::Oops);
     }
 
     #[test]

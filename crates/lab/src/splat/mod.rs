@@ -3,7 +3,9 @@
 
 mod frame;
 mod line;
+mod page;
 mod parser;
+mod policy;
 mod report;
 mod start;
 mod title;
@@ -14,7 +16,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use line::{Line, merge};
+pub use page::kinds_page;
 pub use parser::{Parser, parse, parse_lines};
+pub use policy::{Expectation, Judged, Kinds, judge, kind_named};
 
 /// What the kernel complains of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

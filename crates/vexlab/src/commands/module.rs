@@ -62,8 +62,10 @@ pub(crate) fn test(lab: &Lab, dir: &Path, command: &TestArgs) -> Result<u8> {
     let arguments = &command.run;
     let options: run::Options = arguments.into();
     if let Some(image) = &command.inside {
-        let tested = Inside::start(lab, &project, image, options.accelerator, options.cold)
-            .and_then(|machine| inside::test(lab, &project, &machine.place(), options.build));
+        let tested =
+            Inside::start(lab, &project, image, options.accelerator, options.cold).and_then(|machine| {
+                inside::test(lab, &project, &machine.place(), options.build, options.allowed)
+            });
         let class = match tested {
             Ok(record) => {
                 output::verdict(&record);
