@@ -2,6 +2,9 @@
 //! The machine's serial console: kept whole, and watched for what the kernel says when it is in trouble.
 
 use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -93,6 +96,21 @@ impl Watch {
         // Every change leaves the value usable, so a panic elsewhere does not spoil it.
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// How much of a console is looked at again, in bytes: what the agent did not send is at its end.
+const CONSOLE_END: u64 = 16 << 20;
+
+/// The end of a console's file. What can't be read is not there to be judged; the log is.
+pub(crate) fn end_of(file: &Path) -> String {
+    let mut bytes = Vec::new();
+    let read = File::open(file).and_then(|mut file| {
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(CONSOLE_END)))?;
+        file.read_to_end(&mut bytes)
+    });
+    drop(read);
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 impl Seen {

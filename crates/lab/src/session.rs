@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
@@ -18,7 +18,7 @@ use command_fds::{CommandFdExt, FdMapping};
 use wire::{Challenge, MAIN, Reply, Request, Stream};
 
 use crate::cancel::{Cancel, POLL};
-use crate::console::Watch;
+use crate::console::{Watch, end_of};
 use crate::control::Control;
 use crate::error::{Context, Error, Result};
 use crate::link::{Incoming, Link, Outgoing, Taken};
@@ -359,7 +359,7 @@ impl Session {
     /// What the kernel has reported, in order, each report once. The agent sends more than the console has, and the
     /// console has what comes after the agent's end.
     pub fn splats(&self) -> Vec<Splat> {
-        parse_lines(merge(&self.log, &last_of(&self.console_log)))
+        parse_lines(merge(&self.log, &end_of(&self.console_log)))
     }
 
     /// The means to send input to the running program.
@@ -531,21 +531,6 @@ impl Drop for Session {
     fn drop(&mut self) {
         self.end();
     }
-}
-
-/// How much of a console is looked at again, in bytes: what the agent did not send is at its end.
-const CONSOLE_END: u64 = 16 << 20;
-
-/// The end of a console's file. What can't be read is not there to be judged; the log is.
-fn last_of(file: &Path) -> String {
-    let mut bytes = Vec::new();
-    let read = File::open(file).and_then(|mut file| {
-        let length = file.metadata()?.len();
-        file.seek(io::SeekFrom::Start(length.saturating_sub(CONSOLE_END)))?;
-        file.read_to_end(&mut bytes)
-    });
-    drop(read);
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// A greeting for the machine's agent, and the challenge that is to come back.

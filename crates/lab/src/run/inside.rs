@@ -3,12 +3,12 @@
 //! project's live source on `/src`. The Rust object comes from the host, built for the configuration of the
 //! machine's kernel.
 
+mod heard;
 mod helper;
 
 use std::fs;
 use std::hash::Hasher;
-use std::io::{Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::json;
@@ -17,9 +17,9 @@ use siphasher::sip::SipHasher24;
 
 use helper::{Helper, Lost, Said};
 
-use super::splats::{Asked, as_expected, ended_by};
+use super::splats::{Asked, ended_by};
 use super::trouble::{Trouble, of_taint, verdict};
-use super::{Record, new_dir, report_phase};
+use super::{Record, report_phase};
 use crate::Lab;
 use crate::build::{self, ProofKey, RustPart};
 use crate::error::{Context, Error, Kind, Result};
@@ -29,8 +29,7 @@ use crate::kernel::Kernel;
 use crate::ktap;
 use crate::machine::Accelerator;
 use crate::project::{Check, Project};
-use crate::session::LogRecord;
-use crate::splat::{Kinds, Line, Splat, judge, merge, parse_lines};
+use crate::splat::{Kinds, Line, judge};
 use crate::verdict::{Class, Outcome, Phase, TestResult};
 
 /// Where the machine sees the project.
@@ -515,15 +514,6 @@ exec insmod "$module" "$@""#;
         of_taint(taint).map_or(Ok(()), Err)
     }
 
-    /// Asks for the kernel's state, and keeps what it has said.
-    fn state(&mut self) -> Step<Said> {
-        let said = self.ask_module("the kernel's state", json!({ "op": "state" }), SHORT)?;
-        let lines = said.value.get("log").and_then(|log| log.as_array());
-        let lines = lines.into_iter().flatten().filter_map(|line| line.as_str());
-        self.log.extend(lines.map(str::to_owned));
-        Ok(said)
-    }
-
     fn result(&mut self, name: &str, outcome: Outcome, time: Option<Duration>, details: Vec<String>) {
         let (outcome, details) = self.as_expected(name, outcome, details);
         let result = TestResult { name: name.to_owned(), outcome, time, attempts: 1, details };
@@ -566,63 +556,6 @@ exec insmod "$module" "$@""#;
             tests: results,
             dir,
         })
-    }
-
-    /// Keeps what was said on the console as the record's, since the machine's own goes with it.
-    fn keep_console(&self) -> Result<PathBuf> {
-        let dir = new_dir(self.lab)?;
-        let path = dir.join("console.log");
-        let mut text = self.console_since();
-        text.extend(self.log.iter().flat_map(|line| format!("{line}\n").into_bytes()));
-        fs::write(&path, text).context(|| format!("write {}", path.display()))?;
-        Ok(dir)
-    }
-
-    fn console_since(&self) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        let read = fs::File::open(self.place.console).and_then(|mut file| {
-            file.seek(SeekFrom::Start(self.console))?;
-            file.read_to_end(&mut bytes)
-        });
-        // What can't be read is not there to be judged; the log is.
-        drop(read);
-        bytes
-    }
-
-    /// Hears what the kernel has said while this test ran.
-    fn hear(&mut self, test: &str) -> Step {
-        self.asked.begin(test, self.log.len());
-        self.state()?;
-        self.asked.end(self.log.len());
-        Ok(())
-    }
-
-    /// A test's result, with what it expects of the kernel.
-    fn as_expected(&mut self, name: &str, outcome: Outcome, details: Vec<String>) -> (Outcome, Vec<String>) {
-        let expected = self.project.manifest().expected().into_iter().find(|(test, _)| test == name);
-        let Some((_, expected)) = expected.filter(|_| outcome != Outcome::Skipped) else {
-            return (outcome, details);
-        };
-        // What can't be heard is on the console.
-        let _ = self.state();
-        let splats = self.asked.splats_of(name, self.splats(), &self.records());
-        let (outcome, details, has_ended) = as_expected(&expected, &splats, outcome, details);
-        self.ended_by = has_ended.then(|| name.to_owned());
-        (outcome, details)
-    }
-
-    /// The kernel's log so far.
-    fn records(&self) -> Vec<LogRecord> {
-        let record = |line: &String| {
-            let line = Line::of_console(line);
-            Some(LogRecord { level: 0, at: line.at?, text: line.text.to_owned() })
-        };
-        self.log.iter().filter_map(record).collect()
-    }
-
-    /// What the kernel has reported.
-    fn splats(&self) -> Vec<Splat> {
-        parse_lines(merge(&self.records(), &String::from_utf8_lossy(&self.console_since())))
     }
 }
 
