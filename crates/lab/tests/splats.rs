@@ -10,6 +10,10 @@ use std::path::{Path, PathBuf};
 use lab::splat::{Frame, Splat, parse};
 use serde_json::{Value, json};
 
+/// What the fuzzer does with bytes.
+#[path = "../../../fuzz/src/splat.rs"]
+mod target;
+
 fn corpus() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/splats")
 }
@@ -98,5 +102,48 @@ fn no_title_has_an_address() {
             let long = words.filter(|word| word.len() >= 9 && digits(word)).count();
             assert_eq!(long, 0, "{}: {}", log.display(), splat.title);
         }
+    }
+}
+
+#[test]
+fn what_the_fuzzer_found_is_read_without_harm() {
+    let found = fs::read_dir(corpus().join("../../fuzz/corpus/splat")).unwrap().flatten();
+    let files: Vec<PathBuf> = found.map(|entry| entry.path()).chain(logs()).collect();
+    assert!(files.len() > 60);
+    for file in files {
+        target::splat(&fs::read(file).unwrap());
+    }
+}
+
+/// Bytes of real logs, with some of them changed.
+#[test]
+fn damaged_logs_are_read_without_harm() {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as usize
+    };
+    let logs: Vec<Vec<u8>> = logs().iter().map(|log| fs::read(log).unwrap()).collect();
+    for _ in 0..300 {
+        let mut bytes = logs[random() % logs.len()].clone();
+        let other = &logs[random() % logs.len()];
+        for _ in 0..random() % 20 {
+            let at = random() % bytes.len();
+            match random() % 4 {
+                0 => bytes[at] = random() as u8,
+                1 => drop(bytes.splice(at..(at + random() % 200).min(bytes.len()), [])),
+                2 => drop(
+                    bytes
+                        .splice(at..at, other[random() % other.len()..].iter().copied().take(random() % 500)),
+                ),
+                _ => bytes.insert(at, b'\n'),
+            }
+            if bytes.is_empty() {
+                break;
+            }
+        }
+        target::splat(&bytes);
     }
 }
