@@ -37,6 +37,7 @@ fuzz:
 bench: build
 	$(CARGO) bench --locked -p vexlab --bench loop > target/performance.md
 	$(CARGO) bench --locked -p vexlab --bench check >> target/performance.md
+	$(CARGO) bench --locked -p vexlab --bench splats >> target/performance.md
 	$(CARGO) bench --locked -p vexlab --bench inside >> target/performance.md
 	$(CARGO) bench --locked -p vexlab --bench others >> target/performance.md
 	mv target/performance.md docs/performance.md
