@@ -2,6 +2,7 @@
 //! How fast a console is read. Prints a part of `docs/performance.md`.
 #![expect(clippy::print_stdout, reason = "the table is the result")]
 
+#[expect(dead_code, reason = "no program is started here")]
 mod timing;
 
 use std::fs;

@@ -210,7 +210,7 @@ fn panic(text: &str) -> Option<Start> {
         let what = "stack overflow: its end is corrupted";
         return Some(Start::new(Kind::StackOverflow, what, Naming::Caller, Form::Panic));
     }
-    let what = format!("Kernel panic: {}", scrubbed(what));
+    let what = format!("Kernel panic - not syncing: {}", scrubbed(what));
     Some(Start::new(Kind::Panic, what, Naming::None, Form::Panic))
 }
 

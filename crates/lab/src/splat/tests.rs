@@ -159,9 +159,10 @@ fn a_panic_that_follows_from_an_oops_is_no_second_report() {
     let init =
         "Kernel panic - not syncing: Attempted to kill init! exitcode=0x0000000b\nCPU: 0 PID: 1 Comm: init\n";
     assert_eq!(told(&format!("{PANIC}{init}{STACK}")), ["bug: BUG in m_bug+0x5 [m]"]);
-    assert_eq!(told(init), ["panic: Kernel panic: Attempted to kill init! exitcode=…"]);
+    assert_eq!(told(init), ["panic: Kernel panic - not syncing: Attempted to kill init! exitcode=…"]);
     let warned = "WARNING: CPU: 0 PID: 1 at m.c:1 f+0x5/0x10 [m]\nKernel panic - not syncing: kernel: panic_on_warn set ...\n";
-    let expected = ["warning: WARNING in f+0x5 [m]", "panic: Kernel panic: kernel: panic_on_warn set ..."];
+    let expected =
+        ["warning: WARNING in f+0x5 [m]", "panic: Kernel panic - not syncing: kernel: panic_on_warn set ..."];
     assert_eq!(told(warned), expected);
 }
 
