@@ -7,7 +7,7 @@ LOADERS = debian-6.1-cloud debian-6.12-cloud
 # The image that `make image-test` builds.
 IMAGE ?= debian-12
 
-.PHONY: demo test image-test lint fuzz bench loader-diff docs build prerequisites clean
+.PHONY: demo test image-test lint fuzz bench loader-diff splats docs build prerequisites clean
 
 ## demo: from VexFS's source to a verdict in a real kernel
 demo: build
@@ -37,6 +37,7 @@ fuzz:
 bench: build
 	$(CARGO) bench --locked -p vexlab --bench loop > target/performance.md
 	$(CARGO) bench --locked -p vexlab --bench check >> target/performance.md
+	$(CARGO) bench --locked -p vexlab --bench splats >> target/performance.md
 	$(CARGO) bench --locked -p vexlab --bench inside >> target/performance.md
 	$(CARGO) bench --locked -p vexlab --bench others >> target/performance.md
 	mv target/performance.md docs/performance.md
@@ -48,11 +49,19 @@ loader-diff: build
 	$(CARGO) run --release --locked -p lab --example loader_diff -- damaged 1000 $(LOADERS)
 	$(CARGO) run --release --locked -p lab --example loader_diff -- spot debian-6.1 50 debian-6.12 debian-6.12-cloud
 
+## splats: what kernels say when a module misbehaves, and what is made of it, to be looked at before it is committed
+SPLATS = debian-6.1 debian-6.12
+splats: build
+	for kernel in $(SPLATS); do $(VEXLAB) kernel add $$kernel || exit; done
+	$(CARGO) run --release --locked -p lab --example splats -- tests/splats $(SPLATS)
+	SPLATS_WRITE=1 $(CARGO) test --locked -p lab --test splats
+
 ## docs: the pages that are made from the program
 docs: build
 	$(VEXLAB) doc exit-codes > docs/exit-codes.md
 	$(VEXLAB) doc report-format > docs/report-format.md
 	$(VEXLAB) doc rules > docs/rules.md
+	$(VEXLAB) doc splats > docs/splats.md
 
 build: prerequisites
 	$(CARGO) build --release --locked -p vexlab

@@ -46,6 +46,9 @@ struct Expectation {
     /// On standard error, in exactly one line.
     #[serde(default)]
     once: Vec<String>,
+    /// On standard output, in exactly one line.
+    #[serde(default)]
+    stdout_once: Vec<String>,
 }
 
 fn just_test() -> Vec<String> {
@@ -120,6 +123,8 @@ fn judge(context: &Context, name: &str, expected: &Expectation, kernels: usize) 
     expect(name, &ended, &ended.stdout, &texts(&expected.stdout), |count| count >= kernels, "is in stdout");
     expect(name, &ended, &ended.stderr, &texts(&expected.stderr), |count| count > 0, "is in stderr");
     expect(name, &ended, &ended.stderr, &texts(&expected.once), |count| count == 1, "is in stderr once");
+    let stdout_once = texts(&expected.stdout_once);
+    expect(name, &ended, &ended.stdout, &stdout_once, |count| count == 1, "is in stdout once");
     expect(name, &ended, &ended.stdout, &texts(&expected.stdout_not), |count| count == 0, "is not in stdout");
     expect(name, &ended, &ended.stderr, &texts(&expected.stderr_not), |count| count == 0, "is not in stderr");
 }

@@ -1,70 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The machine's serial console: kept whole, and watched for what the kernel says when it is in trouble.
 
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How bad a [`Splat`] is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
-    /// A warning with a trace; the kernel goes on.
-    Warning,
-    /// Something did not come to an end: a lockup, a hung task, a stall.
-    Lockup,
-    /// An oops or a panic.
-    Oops,
-}
-
-/// Trouble that the kernel reported.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Splat {
-    /// How bad it is.
-    pub severity: Severity,
-    /// The line that says so, without its time stamp.
-    pub title: String,
-}
-
-/// How a line begins, and what it means then. A word inside a line means nothing.
-const SPLATS: &[(&str, Severity)] = &[
-    ("BUG: ", Severity::Oops),
-    ("Oops: ", Severity::Oops),
-    ("Kernel panic - not syncing: ", Severity::Oops),
-    ("kernel BUG at ", Severity::Oops),
-    ("general protection fault", Severity::Oops),
-    ("invalid opcode: ", Severity::Oops),
-    ("divide error: ", Severity::Oops),
-    ("stack segment: ", Severity::Oops),
-    ("watchdog: BUG: soft lockup", Severity::Lockup),
-    ("rcu: INFO: rcu_", Severity::Lockup),
-    ("INFO: task ", Severity::Lockup),
-    ("WARNING: ", Severity::Warning),
-];
-
-/// Lines that begin like trouble and are none: what `prefix` they have, and what makes them harmless.
-fn is_harmless(text: &str) -> bool {
-    // A trace's warning names the processor: "WARNING: CPU: 0 PID: 1 at FILE:LINE FUNCTION". Since 6.18 or
-    // so it begins with the place.
-    text.starts_with("WARNING: ") && !text.contains(" at ")
-        || text.starts_with("INFO: task ") && !text.contains(" blocked for more than ")
-}
-
-/// Whether a line of the kernel's log is trouble. `text` is the line without its time stamp.
-pub fn splat(text: &str) -> Option<Splat> {
-    let (_, severity) = SPLATS.iter().find(|(prefix, _)| text.starts_with(prefix))?;
-    (!is_harmless(text)).then(|| Splat { severity: *severity, title: text.to_owned() })
-}
-
-/// A console's line without the kernel's time stamp: `[    1.234567] text` or `[    1.234567][   T12] text`.
-pub fn without_time_stamp(line: &str) -> &str {
-    let mut rest = line.trim_end_matches(['\r', '\n']);
-    while let Some((stamp, after)) = rest.strip_prefix('[').and_then(|r| r.split_once(']')) {
-        if !stamp.bytes().all(|b| b.is_ascii_digit() || matches!(b, b' ' | b'.' | b'T' | b'C')) {
-            break;
-        }
-        rest = after;
-    }
-    rest.strip_prefix(' ').unwrap_or(rest)
-}
+use crate::splat::{Line, Parser, Severity, Splat};
 
 /// What has been seen of a console so far. Shared between the thread that reads it and the one that waits.
 #[derive(Debug, Default)]
@@ -77,8 +21,9 @@ pub struct Watch {
 struct Seen {
     bytes: u64,
     line: Vec<u8>,
+    parser: Parser,
     splats: Vec<Splat>,
-    tail: std::collections::VecDeque<String>,
+    tail: VecDeque<String>,
     /// Why not all of it could be kept.
     lost: Option<String>,
     ended: bool,
@@ -118,6 +63,8 @@ impl Watch {
     pub fn end(&self) {
         let mut seen = self.lock();
         seen.end_line();
+        let rest = seen.parser.finish();
+        seen.keep(rest);
         seen.ended = true;
         self.changed.notify_all();
     }
@@ -127,16 +74,16 @@ impl Watch {
         self.lock().bytes == 0
     }
 
-    /// The worst trouble so far; of several equally bad ones the first.
+    /// The worst trouble so far that the kernel has told to its end; of several equally bad ones the first.
     pub fn worst(&self) -> Option<Splat> {
         let seen = self.lock();
-        let worst = seen.splats.iter().map(|s| s.severity).max()?;
-        seen.splats.iter().find(|s| s.severity == worst).cloned()
+        let worst = seen.splats.iter().map(Splat::severity).max()?;
+        seen.splats.iter().find(|splat| splat.severity() == worst).cloned()
     }
 
-    /// Whether the kernel has oopsed or panicked.
+    /// Whether the kernel has oopsed or panicked, or is just telling so.
     pub fn has_oopsed(&self) -> bool {
-        self.lock().splats.iter().any(|splat| splat.severity == Severity::Oops)
+        self.lock().parser.severity() == Some(Severity::Oops)
     }
 
     /// The last lines.
@@ -163,19 +110,38 @@ impl Watch {
     }
 }
 
+/// How much of a console is looked at again, in bytes: what the agent did not send is at its end.
+const CONSOLE_END: u64 = 16 << 20;
+
+/// The end of a console's file. What can't be read is not there to be judged; the log is.
+pub(crate) fn end_of(file: &Path) -> String {
+    let mut bytes = Vec::new();
+    let read = File::open(file).and_then(|mut file| {
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(CONSOLE_END)))?;
+        file.read_to_end(&mut bytes)
+    });
+    drop(read);
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
 impl Seen {
     fn end_line(&mut self) {
         if self.line.is_empty() {
             return;
         }
         let line = String::from_utf8_lossy(&std::mem::take(&mut self.line)).trim_end().to_owned();
-        if self.splats.len() < SPLAT_LIMIT {
-            self.splats.extend(splat(without_time_stamp(&line)));
-        }
+        let splats = self.parser.line(Line::of_console(&line));
+        self.keep(splats);
         if self.tail.len() == TAIL {
             self.tail.pop_front();
         }
         self.tail.push_back(line);
+    }
+
+    fn keep(&mut self, splats: Vec<Splat>) {
+        let room = SPLAT_LIMIT.saturating_sub(self.splats.len());
+        self.splats.extend(splats.into_iter().take(room));
     }
 }
 
@@ -183,51 +149,20 @@ impl Seen {
 mod tests {
     use super::*;
 
-    fn severity(line: &str) -> Option<Severity> {
-        splat(without_time_stamp(line)).map(|s| s.severity)
-    }
-
-    #[test]
-    fn trouble_is_known_by_how_a_line_begins() {
-        let cases = [
-            (
-                "[    1.171428] BUG: kernel NULL pointer dereference, address: 0000000000000000",
-                Severity::Oops,
-            ),
-            ("[    1.2] kernel BUG at /src/m.c:9!", Severity::Oops),
-            ("[    1.2][   T31] Oops: invalid opcode: 0000 [#1] PREEMPT SMP", Severity::Oops),
-            ("[    1.2] Kernel panic - not syncing: Attempted to kill init!", Severity::Oops),
-            ("[   28.1] watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [insmod:31]", Severity::Lockup),
-            ("[    1.2] WARNING: CPU: 0 PID: 31 at /src/m.c:9 f+0x5/0x10 [m]", Severity::Warning),
-        ];
-        for (line, expected) in cases {
-            assert_eq!(severity(line), Some(expected), "{line}");
-        }
-    }
-
-    #[test]
-    fn a_word_inside_a_line_is_no_trouble() {
-        for line in [
-            "[    1.2] DEBUG: all is well",
-            "[    1.2] vexfs: no BUG: here",
-            "[    1.2] WARNING: this module is experimental",
-            "[    1.2] INFO: task manager started",
-            "BUGGY",
-            "",
-        ] {
-            assert_eq!(severity(line), None, "{line}");
-        }
-    }
-
     #[test]
     fn lines_are_put_together_and_the_first_of_the_worst_counts() {
         let watch = Watch::default();
         assert!(watch.is_silent());
-        watch.push(b"[ 1.0] WARNING: CPU: 0 PID: 1 at a.c:1\r\n[ 1.1] BUG: on");
-        watch.push(b"e\n[ 1.2] BUG: two");
-        assert_eq!(watch.worst().unwrap().title, "BUG: one");
+        watch.push(b"[    1.000000] WARNING: CPU: 0 PID: 1 at a.c:1 f+0x1/0x2\r\n[    1.000001] ---[ end trace 0 ]---\n");
+        assert_eq!(watch.worst().unwrap().title, "WARNING in f+0x1");
+        watch.push(b"[    1.100000] BUG: unable to handle page fault\n[    1.100001] Oops: 00");
+        assert!(watch.has_oopsed() && watch.worst().unwrap().title == "WARNING in f+0x1");
+        watch.push(b"00 [#1] SMP\n[    1.100002] RIP: 0010:one+0x1/0x2\n");
+        watch
+            .push(b"[    1.200000] BUG: unable to handle page fault\n[    1.200001] RIP: 0010:two+0x1/0x2\n");
         watch.end();
-        assert_eq!(watch.tail().last().unwrap(), "[ 1.2] BUG: two");
+        assert_eq!(watch.worst().unwrap().title, "page fault in one+0x1");
+        assert_eq!(watch.tail().last().unwrap(), "[    1.200001] RIP: 0010:two+0x1/0x2");
         assert!(!watch.is_silent());
     }
 }

@@ -18,13 +18,14 @@ use command_fds::{CommandFdExt, FdMapping};
 use wire::{Challenge, MAIN, Reply, Request, Stream};
 
 use crate::cancel::{Cancel, POLL};
-use crate::console::Watch;
+use crate::console::{Watch, end_of};
 use crate::control::Control;
 use crate::error::{Context, Error, Result};
 use crate::link::{Incoming, Link, Outgoing, Taken};
 use crate::machine::{Machine, Sockets, Start};
 use crate::process::end_group;
 use crate::qmp::{self, Message, Version};
+use crate::splat::{Splat, merge, parse_lines};
 
 /// The descriptors that QEMU finds its sockets at.
 pub(crate) const SOCKETS: Sockets = Sockets { agent: 3, console: 4, control: 5 };
@@ -123,6 +124,7 @@ pub struct Session {
     watch: Arc<Watch>,
     log: Vec<LogRecord>,
     cancel: Cancel,
+    console_log: PathBuf,
     qemu_log: PathBuf,
     open: bool,
     challenge: Challenge,
@@ -166,12 +168,12 @@ impl Session {
                 (Some(ours), Some(theirs))
             }
         };
-        let console_file = dir.join("console.log");
+        let console_log = dir.join("console.log");
         let console_file = File::options()
             .append(true)
             .create(true)
-            .open(&console_file)
-            .context(|| format!("make {}", console_file.display()))?;
+            .open(&console_log)
+            .context(|| format!("make {}", console_log.display()))?;
         let qemu_log = dir.join("qemu.log");
         let errors = File::create(&qemu_log).context(|| format!("make {}", qemu_log.display()))?;
         let ends = [
@@ -211,6 +213,7 @@ impl Session {
             watch,
             log: Vec::new(),
             cancel: cancel.clone(),
+            console_log,
             qemu_log,
             open: true,
             challenge,
@@ -359,6 +362,12 @@ impl Session {
     /// The kernel's log so far, as the agent sent it.
     pub fn log(&self) -> &[LogRecord] {
         &self.log
+    }
+
+    /// What the kernel has reported, in order, each report once. The agent sends more than the console has, and the
+    /// console has what comes after the agent's end.
+    pub fn splats(&self) -> Vec<Splat> {
+        parse_lines(merge(&self.log, &end_of(&self.console_log)))
     }
 
     /// The means to send input to the running program.

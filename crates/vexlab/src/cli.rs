@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use lab::project::Size;
+use lab::splat::Kind;
 
 pub(crate) use environment::{CopyArgs, ExecArgs, KeepArgs, LogsArgs, NameArgs, RemoveArgs, SshArgs, UpArgs};
 
@@ -284,6 +285,10 @@ pub(crate) struct RunArgs {
     /// Load the module all the same if a check would refuse it: the kernel is the judge
     #[arg(long)]
     pub(crate) no_check: bool,
+
+    /// Let the kernel report this kind of trouble without failing the run; docs/splats.md lists them
+    #[arg(long, value_name = "KIND", value_parser = lab::splat::kind_named)]
+    pub(crate) allow: Vec<Kind>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -478,7 +483,7 @@ pub(crate) struct ShellArgs {
     /// A machine that `up` started, instead of a fresh one
     #[arg(
         value_name = "NAME",
-        conflicts_with_all = ["kernel", "c_only", "minimal", "accel", "cold", "no_check", "no_module"]
+        conflicts_with_all = ["kernel", "c_only", "minimal", "accel", "cold", "no_check", "allow", "no_module"]
     )]
     pub(crate) name: Option<String>,
 
@@ -519,4 +524,6 @@ pub(crate) enum Page {
     ReportFormat,
     /// docs/rules.md
     Rules,
+    /// docs/splats.md
+    Splats,
 }

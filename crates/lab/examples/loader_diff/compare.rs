@@ -2,7 +2,7 @@
 //! `ko`'s judgement beside the kernel's answer.
 
 use ko::{Finding, Id, Report};
-use lab::console::{Severity, splat};
+use lab::splat::{Line, Severity, parse_lines};
 
 use crate::machine::{Answer, End};
 
@@ -76,9 +76,9 @@ fn is_said(expected: &str, line: &str) -> bool {
 /// run a module isn't the one that runs its `init`.
 fn in_loader(answer: &Answer) -> bool {
     let outer = ["do_one_initcall", "do_init_module", "load_module"];
-    let is_oops = |line: &&String| splat(line).is_none_or(|splat| splat.severity != Severity::Oops);
-    let trace = answer.words.iter().skip_while(is_oops);
-    let frames = trace.filter(|line| line.starts_with(' ') && !line.contains(" ? "));
-    let mut known = frames.filter_map(|line| outer.iter().find(|name| line.trim().starts_with(*name)));
+    let lines = answer.words.iter().map(|text| Line { at: None, caller: None, text });
+    let oops = parse_lines(lines).into_iter().find(|splat| splat.severity() == Severity::Oops);
+    let frames = oops.iter().flat_map(|splat| &splat.trace).filter(|frame| frame.reliable);
+    let mut known = frames.filter_map(|frame| outer.iter().find(|name| frame.symbol.starts_with(*name)));
     known.next() == Some(&"load_module")
 }

@@ -10,11 +10,11 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use lab::Lab;
-use lab::console::{Severity, splat};
 use lab::kernel::Kernel;
 use lab::machine::Accelerator;
 use lab::run::Wanted;
 use lab::session::{Collect, Lost, Session};
+use lab::splat::Severity;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use wire::{Exit, Process, Reply, Request};
@@ -77,10 +77,8 @@ impl<'a> Oracle<'a> {
         let said = session.log().len();
         let mut end = load(&mut session, module).unwrap_or_else(|lost| End::Broken(lost.to_string()));
         let words: Vec<String> = session.log()[said..].iter().map(|record| record.text.clone()).collect();
-        let trouble = words.iter().filter_map(|line| splat(line)).find(|s| s.severity != Severity::Warning);
-        if let Some(trouble) =
-            trouble.or(session.console().worst().filter(|s| s.severity != Severity::Warning))
-        {
+        let splats = session.splats();
+        if let Some(trouble) = splats.into_iter().find(|splat| splat.severity() != Severity::Warning) {
             end = End::Broken(trouble.title);
         }
         let answer = Answer { end, words };

@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use crate::console::{Splat, without_time_stamp};
 use crate::image;
 use crate::link::Link;
 use crate::session::Session;
+use crate::splat::{Line, Splat};
 
 /// A machine that a keeper owns.
 pub(super) enum Machine {
@@ -70,7 +70,7 @@ impl Machine {
             Self::Tiny(session) => session.console().tail(),
             Self::Whole(running) => running.watch().tail(),
         };
-        tail.last().map(|line| without_time_stamp(line).to_owned())
+        tail.last().map(|line| Line::of_console(line).text.to_owned())
     }
 
     /// What QEMU has said of itself.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, de};
 
 use crate::error::nearest;
+use crate::splat::Expectation;
 
 /// What `vexlab.toml` says.
 #[derive(Debug, Clone, Deserialize)]
@@ -205,6 +206,8 @@ pub struct Test {
     pub kill_at: Option<String>,
     /// The test whose disks it gets, as that has left them.
     pub disks_from: Option<String>,
+    /// What the kernel is to report while it runs.
+    pub expect: Vec<Expectation>,
 }
 
 /// What a test does.
@@ -233,6 +236,8 @@ struct TestTable {
     retries: Option<u32>,
     kill_at: Option<String>,
     disks_from: Option<String>,
+    #[serde(default)]
+    expect: Vec<Expectation>,
 }
 
 /// A number of bytes, written `64M`: with K, M or G for powers of 1024.
@@ -258,6 +263,12 @@ impl Manifest {
         let manifest: Self = toml::from_str(text).map_err(|error| Problem::from_toml(text, &error))?;
         manifest.validate().map_err(|(key, message, remedy)| Problem::at_key(text, key, message, &remedy))?;
         Ok(manifest)
+    }
+
+    /// What the kernel is expected to report, by the test that expects it.
+    pub fn expected(&self) -> Vec<(String, Vec<Expectation>)> {
+        let tests = self.tests.iter().filter(|test| !test.expect.is_empty());
+        tests.map(|test| (test.name.clone(), test.expect.clone())).collect()
     }
 
     fn validate(&self) -> Result<(), (&'static str, String, String)> {
@@ -378,6 +389,11 @@ impl TryFrom<TestTable> for Test {
                     "test `{name}`: `kill-at` is for what a program prints, so it goes with `run`"
                 ));
             }
+            Check::Ktests(_) if !table.expect.is_empty() => {
+                return Err(format!(
+                    "test `{name}`: `expect` is of one test, so it goes with `run` or `ktap`, not with `ktests`"
+                ));
+            }
             _ => {}
         }
         if table.kill_at.as_ref().is_some_and(String::is_empty) {
@@ -392,6 +408,7 @@ impl TryFrom<TestTable> for Test {
             retries: table.retries,
             kill_at: table.kill_at,
             disks_from: table.disks_from,
+            expect: table.expect,
         })
     }
 }
@@ -622,6 +639,28 @@ mod tests {
         let policy = |kernel| manifest.check.policy(kernel, Vec::new());
         assert_eq!((policy("debian-6.1").allowances.len(), policy("debian-6.12").allowances.len()), (1, 0));
         assert_eq!(policy("debian-6.1").max_size, Some(64 << 10));
+    }
+
+    #[test]
+    fn an_expectation_names_a_kind_and_has_a_reason() {
+        let test = |name: &str, expect: &str| {
+            format!("[[test]]\nname = \"{name}\"\nrun = [\"true\"]\n[[test.expect]]\n{expect}\n")
+        };
+        let expect = |text: &str| problem(&format!("{GOOD}{}", test("t", text)));
+        insta::assert_snapshot!(expect("splat = \"page-falt\"\npattern = \"\"\nreason = \"x\""), @r"
+        7:1: there is no kind of report called `page-falt`; did you mean `page-fault`? docs/splats.md lists them
+        help: `vexlab init` in an empty folder writes an example with every key
+        ");
+        insta::assert_snapshot!(expect("splat = \"warning\"\npattern = \"\"\nreason = \" \""), @r"
+        7:1: `warning` is expected without a reason: say in `reason` why it is to come
+        help: `vexlab init` in an empty folder writes an example with every key
+        ");
+        insta::assert_snapshot!(expect("splat = \"warning\"\nreason = \"x\""), @r"
+        7:1: missing field `pattern`
+        help: `vexlab init` in an empty folder writes an example with every key
+        ");
+        let oops = "splat = \"bug\"\npattern = \"in f+\"\nreason = \"x\"";
+        assert_eq!(Manifest::parse(&format!("{GOOD}{}", test("one", oops))).unwrap().expected().len(), 1);
     }
 
     #[test]

@@ -12,7 +12,6 @@ use wire::{Marker, Process, Request, Stream};
 use crate::Lab;
 use crate::accel;
 use crate::busybox;
-use crate::console::splat;
 use crate::error::{Context, Error, Result};
 use crate::host;
 use crate::initramfs;
@@ -290,8 +289,7 @@ impl<'a> Booting<'a> {
         let program = Process::new(arguments);
         self.session.send(&Request::Run(program))?;
         self.session.request(&Request::StdinEnd, REHEARSAL)?;
-        let log = self.session.log().iter().find_map(|record| splat(&record.text));
-        if let Some(splat) = log.or_else(|| self.session.console().worst()) {
+        if let Some(splat) = self.session.splats().first() {
             // Each run is to see what the kernel says of itself.
             return Err(Lost::Control(format!(
                 "the kernel reported trouble while it booted: {}",

@@ -3,26 +3,27 @@
 //! project's live source on `/src`. The Rust object comes from the host, built for the configuration of the
 //! machine's kernel.
 
+mod heard;
 mod helper;
 
 use std::fs;
 use std::hash::Hasher;
-use std::io::{self, Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use siphasher::sip::SipHasher24;
 
+use heard::said_since;
 use helper::{Helper, Lost, Said};
 
+use super::splats::{Asked, ended_by};
 use super::testing::listed;
 use super::trouble::{Trouble, incomplete, of_taint, verdict, with_tests};
-use super::{Record, new_dir, report_phase, told};
+use super::{Record, report_phase, told};
 use crate::Lab;
 use crate::build::{self, ProofKey, RustPart};
-use crate::console::{Splat, Watch, splat};
 use crate::error::{Context, Error, Kind, Result};
 use crate::event::Event;
 use crate::image::Ssh;
@@ -30,6 +31,7 @@ use crate::kernel::Kernel;
 use crate::ktap;
 use crate::machine::Accelerator;
 use crate::project::{Check, Project};
+use crate::splat::{Kinds, Line, judge};
 use crate::verdict::{Class, Outcome, Phase, TestResult};
 
 /// Where the machine sees the project.
@@ -84,11 +86,23 @@ pub fn build(lab: &Lab, project: &Project, place: &Place<'_>, options: build::Op
 /// # Errors
 ///
 /// When it does not come to loading. What the machine shows then is in the [`Record`].
-pub fn test(lab: &Lab, project: &Project, place: &Place<'_>, options: build::Options) -> Result<Record> {
-    told(lab, &project.called(options), place.name, || tested(lab, project, place, options))
+pub fn test(
+    lab: &Lab,
+    project: &Project,
+    place: &Place<'_>,
+    options: build::Options,
+    allowed: Kinds,
+) -> Result<Record> {
+    told(lab, &project.called(options), place.name, || tested(lab, project, place, options, allowed))
 }
 
-fn tested(lab: &Lab, project: &Project, place: &Place<'_>, options: build::Options) -> Result<Record> {
+fn tested(
+    lab: &Lab,
+    project: &Project,
+    place: &Place<'_>,
+    options: build::Options,
+    allowed: Kinds,
+) -> Result<Record> {
     let started = Instant::now();
     let mut inside = Inside::enter(lab, project, place, options)?;
     let built = inside.build()?;
@@ -100,7 +114,7 @@ fn tested(lab: &Lab, project: &Project, place: &Place<'_>, options: build::Optio
         .and_then(|()| inside.tests(&built).map(|skipped| all_skipped = skipped))
         .and_then(|()| inside.unload())
         .and_then(|()| inside.last_look());
-    inside.finish(outcome, all_skipped, started)
+    inside.finish(outcome, all_skipped, started, allowed)
 }
 
 /// Why a test that wants a machine of its own is skipped.
@@ -119,6 +133,9 @@ struct Inside<'a> {
     log: Vec<String>,
     phases: Vec<(Phase, Duration)>,
     results: Vec<TestResult>,
+    asked: Asked,
+    /// The test that has ended the machine, as it expects.
+    ended_by: Option<String>,
     options: build::Options,
     began: SystemTime,
 }
@@ -134,7 +151,21 @@ impl<'a> Inside<'a> {
         let console = fs::metadata(place.console).map_or(0, |data| data.len());
         let (log, phases, results) = (Vec::new(), Vec::new(), Vec::new());
         let began = SystemTime::now();
-        Ok(Self { lab, project, place, helper, console, log, phases, results, options, began })
+        let (asked, ended_by) = (Asked::default(), None);
+        Ok(Self {
+            lab,
+            project,
+            place,
+            helper,
+            console,
+            log,
+            phases,
+            results,
+            asked,
+            ended_by,
+            options,
+            began,
+        })
     }
 
     fn phase(&mut self, phase: Phase, time: Duration) {
@@ -359,7 +390,8 @@ exec insmod "$module" "$@""#;
             let before = self.log.len();
             // The log is what tells; that it can't be had is told by what follows.
             let _ = self.state();
-            let log = self.log[before..].iter().map(|line| format!("kernel: {line}"));
+            let log =
+                self.log[before..].iter().map(|line| format!("kernel: {}", Line::of_console(line).text));
             let (class, what) = match said.status {
                 ..0 => (Class::Oops, "the kernel killed the caller"),
                 _ => (Class::RefusedByKernel, "it was refused"),
@@ -407,20 +439,28 @@ exec insmod "$module" "$@""#;
         let started = Instant::now();
         let first = self.results.len();
         let project = self.project;
+        self.hear("load")?;
         for test in &project.manifest().tests {
             if test.needs_rust && built.key.is_none() {
                 self.result(&test.name, Outcome::Skipped, None, vec![WITHOUT_RUST.to_owned()]);
                 continue;
             }
             let limit = test.timeout.unwrap_or(project.manifest().timeouts.test);
-            match &test.check {
-                Check::Ktap(path) => self.ktap(&test.name, path, limit)?,
-                Check::Ktests(path) => self.ktests(&test.name, path, limit)?,
+            self.asked.begin(&test.name, self.log.len());
+            let ended = match &test.check {
+                Check::Ktap(path) => self.ktap(&test.name, path, limit),
+                Check::Ktests(path) => self.ktests(&test.name, path, limit),
                 Check::Run(_) if test.kill_at.is_some() || test.disks_from.is_some() => {
                     self.result(&test.name, Outcome::Skipped, None, vec![NOT_INSIDE.to_owned()]);
+                    Ok(())
                 }
-                Check::Run(words) => self.program(&test.name, words, limit)?,
+                Check::Run(words) => self.program(&test.name, words, limit),
+            };
+            if let Some(name) = &self.ended_by {
+                return Err(ended_by(name));
             }
+            ended?;
+            self.hear(&test.name)?;
         }
         self.phase(Phase::Tests, started.elapsed());
         let own = &self.results[first..];
@@ -442,6 +482,8 @@ exec insmod "$module" "$@""#;
         }
         if let Some(problem) = problem {
             self.result(name, Outcome::Failed, Some(started.elapsed()), vec![problem]);
+        } else if self.project.manifest().expected().iter().any(|(test, _)| test == name) {
+            self.result(name, Outcome::Passed, Some(started.elapsed()), Vec::new());
         }
         Ok(())
     }
@@ -494,6 +536,7 @@ exec insmod "$module" "$@""#;
         let started = Instant::now();
         let limit = self.project.manifest().timeouts.unload;
         let words = ["rmmod", self.project.name()];
+        self.asked.begin("unload", self.log.len());
         let said = self.ask_module("unload", json!({ "op": "run", "words": words }), limit)?;
         let time = started.elapsed();
         if said.status != 0 {
@@ -520,22 +563,20 @@ exec insmod "$module" "$@""#;
         of_taint(taint).map_or(Ok(()), Err)
     }
 
-    /// Asks for the kernel's state, and keeps what it has said.
-    fn state(&mut self) -> Step<Said> {
-        let said = self.ask_module("the kernel's state", json!({ "op": "state" }), SHORT)?;
-        let lines = said.value.get("log").and_then(|log| log.as_array());
-        let lines = lines.into_iter().flatten().filter_map(|line| line.as_str());
-        self.log.extend(lines.map(str::to_owned));
-        Ok(said)
-    }
-
     fn result(&mut self, name: &str, outcome: Outcome, time: Option<Duration>, details: Vec<String>) {
+        let (outcome, details) = self.as_expected(name, outcome, details);
         let result = TestResult { name: name.to_owned(), outcome, time, attempts: 1, details };
         self.lab.reporter.event(&Event::Test(&result));
         self.results.push(result);
     }
 
-    fn finish(mut self, outcome: Step, all_skipped: bool, started: Instant) -> Result<Record> {
+    fn finish(
+        mut self,
+        outcome: Step,
+        all_skipped: bool,
+        started: Instant,
+        allowed: Kinds,
+    ) -> Result<Record> {
         if outcome.as_ref().is_err_and(|trouble| !matches!(trouble.class, Class::MachineLost | Class::Hang)) {
             // What is known without it is judged without it.
             let _ = self.state();
@@ -544,9 +585,11 @@ exec insmod "$module" "$@""#;
             Ok(console) => (console, None),
             Err(error) => (Vec::new(), Some(error.to_string())),
         };
-        let splat = self.worst_splat(&console);
-        let incomplete = incomplete(console_lost, false);
-        let (mut class, mut reasons) = verdict(outcome, splat.as_ref(), incomplete);
+        let mut splats = self.splats();
+        self.asked.attribute(&mut splats, &self.records());
+        splats.iter().for_each(|splat| self.lab.reporter.event(&Event::Splat(splat)));
+        let judged = judge(&splats, &self.project.manifest().expected(), allowed);
+        let (mut class, mut reasons) = verdict(outcome, &judged, incomplete(console_lost, false));
         with_tests(&mut class, &mut reasons, &self.results, all_skipped);
         if class == Class::Interrupted {
             return Err(Error::new(Kind::Interrupted, "interrupted"));
@@ -557,7 +600,7 @@ exec insmod "$module" "$@""#;
             module: self.project.called(self.options),
             kernel: place.name.to_owned(),
             started: self.began,
-            splats: Vec::new(),
+            splats,
             class,
             reasons,
             exit: None,
@@ -569,36 +612,6 @@ exec insmod "$module" "$@""#;
             dir,
         })
     }
-
-    /// Keeps what was said on the console as the record's, since the machine's own goes with it.
-    fn keep_console(&self, mut text: Vec<u8>) -> Result<PathBuf> {
-        let dir = new_dir(self.lab)?;
-        let path = dir.join("console.log");
-        text.extend(self.log.iter().flat_map(|line| format!("{line}\n").into_bytes()));
-        fs::write(&path, text).context(|| format!("write {}", path.display()))?;
-        Ok(dir)
-    }
-
-    /// The worst trouble, on the console or in the log: either may lack the end.
-    fn worst_splat(&self, console: &[u8]) -> Option<Splat> {
-        let watch = Watch::default();
-        watch.push(console);
-        watch.end();
-        let log = self.log.iter().filter_map(|line| splat(line)).max_by_key(|splat| splat.severity);
-        [watch.worst(), log].into_iter().flatten().max_by_key(|splat| splat.severity)
-    }
-}
-
-/// What a console, which is kept in a file, has said since it was `length` bytes long.
-fn said_since(console: &Path, length: u64) -> io::Result<Vec<u8>> {
-    let mut file = fs::File::open(console)?;
-    if file.metadata()?.len() < length {
-        return Err(io::Error::other(format!("{} has become shorter", console.display())));
-    }
-    file.seek(SeekFrom::Start(length))?;
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 /// The command that builds a module in the machine.

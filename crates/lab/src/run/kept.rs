@@ -8,12 +8,12 @@ use std::time::Duration;
 use super::boot::{self, Booting};
 use super::{Options, new_dir};
 use crate::Lab;
-use crate::console::{Splat, splat};
 use crate::error::{Error, Result};
 use crate::kernel::Kernel;
 use crate::machine::Machine;
 use crate::project::Project;
 use crate::session::{Lost, Session};
+use crate::splat::Splat;
 
 /// How many machines are kept at most: each has the memory that its project asks for.
 const MOST: usize = 2;
@@ -112,7 +112,6 @@ impl Ready {
 
     /// What its kernel has complained of, which no run's module is to be blamed for.
     fn trouble(&self) -> Option<Splat> {
-        let logged = self.session.log().iter().find_map(|record| splat(&record.text));
-        logged.or_else(|| self.session.console().worst())
+        self.session.splats().into_iter().next()
     }
 }

@@ -10,6 +10,7 @@ mod debug;
 pub mod inside;
 mod kept;
 mod plan;
+mod splats;
 mod steps;
 mod suite;
 mod symbols;
@@ -38,7 +39,7 @@ use crate::machine::{Accelerator, Machine};
 use crate::project::{self, Check, Manifest, Project};
 use crate::session::Session;
 use crate::share::{self, Shown};
-use crate::splat::{ModuleFile, Splat};
+use crate::splat::{Kinds, ModuleFile, Splat};
 use crate::verdict::{Class, Phase, TestResult};
 use plan::Plan;
 pub use plan::Selection;
@@ -99,6 +100,8 @@ pub struct Options {
     pub kernel_decides: bool,
     /// Start the machine from power-on, and save nothing of it.
     pub cold: bool,
+    /// What the kernel may report without failing the run.
+    pub allowed: Kinds,
 }
 
 /// What is known after a run.
@@ -326,6 +329,7 @@ fn command_in(
 ) -> Result<Record> {
     let (lab, kernel) = (run.lab, run.kernel);
     run.tell_results = false;
+    run.allowed = options.allowed;
     run.start(options.cold, &mut Kept::default())?;
     let module = match project {
         Some(project) => Some(Module::build(lab, &mut run, project, kernel, options)?),

@@ -14,18 +14,18 @@ use wire::{Exit, Process, Reply, Request};
 
 use super::boot::{self, Booting, Terminal};
 use super::kept::Kept;
+use super::splats::{Asked, as_expected};
 use super::trouble::{Trouble, incomplete, of_taint, verdict};
 use super::{Module, Record, errno_text, guest_path, new_dir, not_run, report_phase};
 use crate::Lab;
-use crate::console::{Splat as Seen, splat};
 use crate::error::{Context, Error, Result};
 use crate::event::Event;
 use crate::kernel::{Kernel, depends_of_file, read_module};
 use crate::machine::{Accelerator, Machine};
 use crate::project::{self, Manifest, Timeouts};
-use crate::session::{Collect, Listener, LogRecord, Lost, Session};
+use crate::session::{Collect, Listener, Lost, Session};
 use crate::share::{self, Place, Shown, Unshared};
-use crate::splat::{ModuleFile, Splat, symbolise};
+use crate::splat::{Expectation, Kinds, ModuleFile, Splat, judge, merge, parse_lines, symbolise};
 use crate::verdict::{Class, Outcome, Phase, TestResult};
 
 /// A run on its way. Its folder is removed with it unless it comes to its end.
@@ -43,9 +43,15 @@ pub(super) struct Run<'a> {
     started: Instant,
     phases: Vec<(Phase, Duration)>,
     results: Vec<TestResult>,
-    splats: Vec<Splat>,
     /// The module that is loaded, for the places of traces.
     pub(super) symbols: Option<ModuleFile>,
+    asked: Asked,
+    /// Which reports are expected, by the test that expects them.
+    expected: Vec<(String, Vec<Expectation>)>,
+    /// Which reports fail nothing.
+    pub(super) allowed: Kinds,
+    /// Whether a test has ended the machine, as it expects.
+    pub(super) has_ended: bool,
     exit: Option<Exit>,
     /// Where programs are started.
     pub(super) place: Place,
@@ -105,8 +111,11 @@ impl<'a> Run<'a> {
             started,
             phases: Vec::new(),
             results: Vec::new(),
-            splats: Vec::new(),
             symbols: None,
+            asked: Asked::default(),
+            expected: manifest.map(Manifest::expected).unwrap_or_default(),
+            allowed: Kinds::default(),
+            has_ended: false,
             exit: None,
             place: Place::default(),
             told: Told::default(),
@@ -374,15 +383,22 @@ impl<'a> Run<'a> {
     pub(super) fn finish(mut self, outcome: Step) -> Result<Record> {
         self.session().end();
         self.put_disks_away()?;
-        let splat = self.worst_splat();
-        let log_lost = self.session().log().iter().any(|record| record.text == wire::LOST_RECORDS);
-        let incomplete = incomplete(self.session().console().lost(), log_lost);
-        let (class, reasons) = verdict(outcome, splat.as_ref(), incomplete);
+        let mut splats = self.session().splats();
+        let session = self.session.as_ref().expect("as above");
+        self.asked.attribute(&mut splats, session.log());
+        self.symbolise(&mut splats);
+        splats.iter().for_each(|splat| self.lab.reporter.event(&Event::Splat(splat)));
+        let judged = judge(&splats, &self.expected, self.allowed);
+        let log_lost = session.log().iter().any(|record| record.text == wire::LOST_RECORDS);
+        let incomplete = incomplete(session.console().lost(), log_lost);
+        let (class, reasons) = verdict(outcome, &judged, incomplete);
         if class == Class::Interrupted {
             return Err(Error::new(crate::error::Kind::Interrupted, "interrupted"));
         }
-        let mut splats = std::mem::take(&mut self.splats);
-        self.symbolise(&mut splats);
+        if class == Class::Passed && !self.tell_results {
+            // Nobody prints the verdict of a command that went well, and what was allowed is to be told.
+            reasons.iter().for_each(|reason| self.lab.note(reason));
+        }
         let dir = self.dir.take().expect("a run that booted has its folder until it ends");
         Ok(Record {
             module: self.what.clone(),
@@ -409,17 +425,6 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// The worst trouble, on the console or in the log that the agent sent: either may lack the end.
-    fn worst_splat(&mut self) -> Option<Seen> {
-        let console = self.session().console().worst();
-        let log =
-            self.session().log().iter().filter_map(|record| splat(&record.text)).max_by_key(|s| s.severity);
-        match (console, log) {
-            (Some(console), Some(log)) if log.severity > console.severity => Some(log),
-            (console, log) => console.or(log),
-        }
-    }
-
     /// How much the kernel has said.
     pub(super) fn words(&mut self) -> usize {
         self.session().log().len()
@@ -427,7 +432,12 @@ impl<'a> Run<'a> {
 
     /// Whether the kernel has reported trouble since it had said so much.
     pub(super) fn was_in_trouble(&mut self, since: usize) -> bool {
-        self.session().log()[since..].iter().any(|record| splat(&record.text).is_some())
+        !parse_lines(merge(&self.session().log()[since..], "")).is_empty()
+    }
+
+    /// Whether the test called so expects the kernel to report something.
+    pub(super) fn expects(&self, name: &str) -> bool {
+        self.expected.iter().any(|(test, _)| test == name)
     }
 
     pub(super) fn dir(&self) -> &Path {
@@ -452,6 +462,7 @@ impl<'a> Run<'a> {
         time: Option<Duration>,
         details: Vec<String>,
     ) {
+        let (outcome, details) = self.as_expected(name, outcome, details);
         let result = TestResult { name: name.to_owned(), outcome, time, attempts: 1, details };
         match &mut self.held {
             Some(held) => held.push(result),
@@ -467,6 +478,18 @@ impl<'a> Run<'a> {
         self.results.push(result);
     }
 
+    /// A test's result, with what it expects of the kernel.
+    fn as_expected(&mut self, name: &str, outcome: Outcome, details: Vec<String>) -> (Outcome, Vec<String>) {
+        let expected = self.expected.iter().find(|(test, _)| test == name && outcome != Outcome::Skipped);
+        let (Some((_, expected)), Some(session)) = (expected, &self.session) else {
+            return (outcome, details);
+        };
+        let splats = self.asked.splats_of(name, session.splats(), session.log());
+        let (outcome, details, has_ended) = as_expected(expected, &splats, outcome, details);
+        self.has_ended |= has_ended;
+        (outcome, details)
+    }
+
     /// Sends a request in which the module's code may run, and judges when no answer comes.
     pub(super) fn ask(
         &mut self,
@@ -476,7 +499,6 @@ impl<'a> Run<'a> {
         listener: &mut dyn Listener,
     ) -> Result<Reply, Trouble> {
         let session = self.session();
-        let log_start = session.log().len();
         let sent = session.send(request).and_then(|()| match request {
             // A test's program has no input.
             Request::Run(_) => session.send(&Request::StdinEnd),
@@ -485,8 +507,7 @@ impl<'a> Run<'a> {
         match sent.and_then(|()| session.wait(Some(limit), listener)) {
             Ok(Reply::Killed { signal }) => {
                 let reason = format!("{what}: the kernel killed the caller with signal {signal}");
-                let words = words_before_splat(&session.log()[log_start..]);
-                Err(Trouble::new(Class::Oops, reason).because(prefixed("kernel: ", words)))
+                Err(Trouble::new(Class::Oops, reason))
             }
             Ok(reply) => Ok(reply),
             Err(lost) => Err(self.lost(lost, what)),
@@ -502,7 +523,14 @@ impl<'a> Run<'a> {
         limit: Duration,
         listener: &mut dyn Listener,
     ) -> Result<Reply, Trouble> {
+        let records = self.session().log().len();
+        self.asked.begin(name, records);
         let answer = self.ask(request, limit, what, listener);
+        let lost = matches!(&answer, Err(trouble) if trouble.class != Class::Oops);
+        if !lost {
+            let records = self.session().log().len();
+            self.asked.end(records);
+        }
         if answer.is_err() {
             // Why is said once, with the verdict.
             self.result(name, Outcome::Failed, None, Vec::new());
@@ -581,14 +609,4 @@ pub(super) fn unexpected(what: &str, reply: &Reply) -> Trouble {
 
 fn prefixed(prefix: &str, lines: Vec<String>) -> Vec<String> {
     lines.into_iter().map(|line| format!("{prefix}{line}")).collect()
-}
-
-/// The most lines of the log that are shown of what led to a splat.
-const LAST_WORDS: usize = 8;
-
-/// What was logged before the kernel reported trouble: a Rust panic says there what went wrong, and where.
-fn words_before_splat(log: &[LogRecord]) -> Vec<String> {
-    let before = log.iter().map(|record| record.text.as_str()).take_while(|text| splat(text).is_none());
-    let words: Vec<&str> = before.filter(|text| !text.contains("[ cut here ]")).collect();
-    words[words.len().saturating_sub(LAST_WORDS)..].iter().map(|text| (*text).to_owned()).collect()
 }

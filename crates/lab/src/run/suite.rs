@@ -59,8 +59,18 @@ impl<'a> Suite<'a> {
                     Ok(whole)
                 });
             }
-            whole?.ok_or_else(|| Error::lab("no machine was used"))
+            whole
         })?;
+        if whole.as_ref().is_some_and(|whole| whole.class == Class::Passed)
+            && self.told.was_unloaded().is_none()
+        {
+            // Each machine was ended by what was tested in it.
+            let run = self.open(None)?;
+            if let Some(guest) = self.set_up(run, &mut whole)? {
+                close(&mut whole, guest.leave(self.module)?);
+            }
+        }
+        let mut whole = whole.ok_or_else(|| Error::lab("no machine was used"))?;
         let unloaded = self.told.was_unloaded().map(|time| TestResult {
             name: "unload".to_owned(),
             outcome: Outcome::Passed,
@@ -116,7 +126,7 @@ impl<'a> Suite<'a> {
                 close(whole, unfit.leave(self.module)?);
             }
             if machine.is_none() {
-                let opened = self.open(&unit).and_then(|run| self.set_up(run, whole));
+                let opened = self.open(unit.gets_disks()).and_then(|run| self.set_up(run, whole));
                 machine = opened.inspect_err(|_| self.plan.stop(true))?;
             }
             let Some(guest) = machine.take() else {
@@ -131,8 +141,8 @@ impl<'a> Suite<'a> {
         Ok(())
     }
 
-    /// Starts a machine for a unit.
-    fn open(&self, unit: &Unit) -> Result<Run<'a>> {
+    /// Starts a machine, with the disks that are known by this name.
+    fn open(&self, from: Option<String>) -> Result<Run<'a>> {
         let number = self.machines.fetch_add(1, Ordering::Relaxed) + 1;
         let dir = self.dir.join(number.to_string());
         crate::cache::make_dir(&dir)?;
@@ -140,7 +150,7 @@ impl<'a> Suite<'a> {
         let manifest = &self.module.manifest;
         let mut run = Run::prepare_in(dir, self.lab, Some(manifest), self.kernel, options.accelerator)?;
         run.symbols = Some(self.module.symbols.clone());
-        let from = unit.gets_disks();
+        run.allowed = options.allowed;
         if let Some(from) = &from {
             run.take_disks(&self.disks(from))?;
         }
@@ -185,6 +195,8 @@ impl<'a> Suite<'a> {
         let started = Instant::now();
         let done = guest.run.carry_out(&unit, self.module);
         guest.testing += started.elapsed();
+        // Of a machine that died as its test expects, nothing more is asked.
+        let done = if guest.run.has_ended { Ok(Done::Killed) } else { done };
         let results = guest.run.held.take().unwrap_or_default();
         if unit.leaves_disks {
             guest.run.disks_to = Some(self.disks(&unit.disks()));

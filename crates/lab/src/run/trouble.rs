@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! What it means when a run does not go its way: a pure judgement of what was seen.
 
-use crate::console::{Severity, Splat};
 use crate::error::{Error, Kind};
+use crate::splat::{Judged, Severity, Splat};
 use crate::verdict::{Class, Outcome, TestResult};
 
 /// Why a run goes no further, with what has been seen so far.
@@ -36,19 +36,25 @@ impl Trouble {
 /// Source: `Documentation/admin-guide/tainted-kernels.rst`.
 const TAINT_DIED: u64 = 1 << 7;
 
-/// What a machine's part of a run ends in, and why, that went on to its end or did not, and in which the kernel
-/// reported `splat`; and, where what was seen is `incomplete`, why.
+/// What a machine's part of a run ends in, and why, that went on to its end or did not, and in which the kernel's
+/// reports came to this; and, where what was seen is `incomplete`, why.
 pub(super) fn verdict(
     outcome: Result<(), Trouble>,
-    splat: Option<&Splat>,
+    judged: &Judged<'_>,
     incomplete: Option<String>,
 ) -> (Class, Vec<String>) {
-    let (class, mut reasons) = match outcome {
+    let (mut class, mut reasons) = match outcome {
         Ok(()) => (Class::Passed, Vec::new()),
         Err(trouble) => (trouble.class, trouble.reasons),
     };
-    reasons.extend(splat.map(|splat| format!("kernel: {}", splat.title)));
-    let mut class = with_splat(class, splat);
+    let is_oops = |splat: &&Splat| splat.severity() == Severity::Oops;
+    if class == Class::Oops && judged.allowed.iter().any(is_oops) && !judged.failures.iter().any(is_oops) {
+        class = Class::Passed;
+    }
+    reasons.extend(titles(&judged.failures, "kernel: "));
+    reasons.extend(titles(&judged.allowed, "kernel, allowed: "));
+    let worst = judged.failures.iter().map(|splat| splat.severity()).max();
+    let mut class = with_splat(class, worst);
     if let Some(why) = incomplete {
         // What is missing may be what would have spoiled the pass.
         if class == Class::Passed {
@@ -82,10 +88,32 @@ pub(super) fn with_tests(
     }
 }
 
-/// The class of a run that came to `class`, during which the kernel reported `splat`. A splat explains what
-/// followed it, so it counts more than any failure but that of the lab itself.
-fn with_splat(class: Class, splat: Option<&Splat>) -> Class {
-    match (class, splat.map(|splat| splat.severity)) {
+/// The most reports that are named with a verdict.
+const NAMED: usize = 10;
+
+/// What was reported, the worst first, and each thing once however often it came.
+fn titles(splats: &[&Splat], prefix: &str) -> Vec<String> {
+    let mut splats = splats.to_vec();
+    splats.sort_by_key(|splat| std::cmp::Reverse(splat.severity()));
+    let mut titles: Vec<String> = Vec::new();
+    for splat in splats {
+        if titles.iter().all(|title| *title != splat.title) {
+            titles.push(splat.title.clone());
+        }
+    }
+    let more = titles.len().saturating_sub(NAMED);
+    titles.truncate(NAMED);
+    let mut lines: Vec<String> = titles.into_iter().map(|title| format!("{prefix}{title}")).collect();
+    if more > 0 {
+        lines.push(format!("{prefix}{more} more"));
+    }
+    lines
+}
+
+/// The class of a run that came to `class`, during which the kernel reported what is as bad as this. A report explains
+/// what followed it, so it counts more than any failure but that of the lab itself.
+fn with_splat(class: Class, worst: Option<Severity>) -> Class {
+    match (class, worst) {
         (Class::LabFailed | Class::Interrupted, _) | (_, None) => class,
         (_, Some(Severity::Oops)) => Class::Oops,
         (_, Some(Severity::Lockup)) => Class::Hang,
@@ -103,26 +131,21 @@ pub(super) fn of_taint(taint: u64) -> Option<Trouble> {
 mod tests {
     use super::*;
 
-    fn splat(severity: Severity) -> Splat {
-        Splat { severity, title: "x".into() }
-    }
-
     #[test]
     fn what_the_kernel_reports_outranks_what_followed() {
-        let oops = splat(Severity::Oops);
         for class in [Class::Passed, Class::TestFailed, Class::Hang, Class::MachineLost, Class::UnloadFailed]
         {
-            assert_eq!(with_splat(class, Some(&oops)), Class::Oops);
+            assert_eq!(with_splat(class, Some(Severity::Oops)), Class::Oops);
         }
-        assert_eq!(with_splat(Class::LabFailed, Some(&oops)), Class::LabFailed);
-        assert_eq!(with_splat(Class::MachineLost, Some(&splat(Severity::Lockup))), Class::Hang);
+        assert_eq!(with_splat(Class::LabFailed, Some(Severity::Oops)), Class::LabFailed);
+        assert_eq!(with_splat(Class::MachineLost, Some(Severity::Lockup)), Class::Hang);
     }
 
     #[test]
     fn a_warning_spoils_a_pass_and_hides_nothing_worse() {
-        let warning = splat(Severity::Warning);
-        assert_eq!(with_splat(Class::Passed, Some(&warning)), Class::KernelWarning);
-        assert_eq!(with_splat(Class::UnloadFailed, Some(&warning)), Class::UnloadFailed);
+        let warning = Some(Severity::Warning);
+        assert_eq!(with_splat(Class::Passed, warning), Class::KernelWarning);
+        assert_eq!(with_splat(Class::UnloadFailed, warning), Class::UnloadFailed);
         assert_eq!(with_splat(Class::Passed, None), Class::Passed);
     }
 
@@ -130,12 +153,36 @@ mod tests {
     fn what_is_not_whole_spoils_a_pass_and_hides_nothing() {
         let full = || incomplete(Some("No space left on device".to_owned()), true);
         let reason = "the console could not be kept whole: No space left on device";
+        let quiet = Judged::default();
         assert_eq!(incomplete(None, false), None);
         assert!(incomplete(None, true).is_some());
-        assert_eq!(verdict(Ok(()), None, None), (Class::Passed, vec![]));
-        assert_eq!(verdict(Ok(()), None, full()), (Class::LabFailed, vec![reason.to_owned()]));
+        assert_eq!(verdict(Ok(()), &quiet, None), (Class::Passed, vec![]));
+        assert_eq!(verdict(Ok(()), &quiet, full()), (Class::LabFailed, vec![reason.to_owned()]));
         let hang = || Err(Trouble::new(Class::Hang, "slow"));
-        assert_eq!(verdict(hang(), None, full()), (Class::Hang, vec!["slow".to_owned(), reason.to_owned()]));
+        let said = vec!["slow".to_owned(), reason.to_owned()];
+        assert_eq!(verdict(hang(), &quiet, full()), (Class::Hang, said));
+    }
+
+    #[test]
+    fn what_is_allowed_is_told_and_fails_nothing() {
+        let splats = crate::splat::parse(
+            "[    1.000000] Oops: 0000 [#1] SMP\n[    1.000001] RIP: 0010:f+0x5/0x10 [m]\n\
+             [    2.000000] WARNING: CPU: 0 PID: 1 at m.c:1 g+0x5/0x10 [m]\n\
+             [    3.000000] WARNING: CPU: 0 PID: 1 at m.c:1 g+0x5/0x10 [m]\n",
+        );
+        let all: Vec<&Splat> = splats.iter().collect();
+        let trouble = || Err(Trouble::new(Class::Oops, "killed"));
+        let judged = Judged { failures: Vec::new(), allowed: all.clone() };
+        let (class, reasons) = verdict(trouble(), &judged, None);
+        assert_eq!(class, Class::Passed);
+        assert_eq!(
+            reasons,
+            ["killed", "kernel, allowed: page fault in f+0x5 [m]", "kernel, allowed: WARNING in g+0x5 [m]"]
+        );
+        let judged = Judged { failures: all[1..].to_vec(), allowed: all[..1].to_vec() };
+        assert_eq!(verdict(trouble(), &judged, None).0, Class::KernelWarning);
+        let judged = Judged { failures: all, allowed: Vec::new() };
+        assert_eq!(verdict(trouble(), &judged, None).0, Class::Oops);
     }
 
     #[test]

@@ -1,13 +1,28 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Trouble that a kernel reports of itself, as data.
 
+mod frame;
+mod line;
+mod page;
+mod parser;
+mod policy;
+mod report;
+mod start;
 mod symbolise;
+#[cfg(test)]
+mod tests;
+mod title;
 
 use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 pub use symbolise::{ModuleFile, symbolise};
+
+pub use line::{Line, merge};
+pub use page::kinds_page;
+pub use parser::{Parser, parse, parse_lines};
+pub use policy::{Expectation, Judged, Kinds, judge, kind_named};
 
 /// What the kernel complains of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -294,21 +309,18 @@ impl Kind {
     }
 }
 
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+impl Splat {
+    /// How bad it is: as bad as its kind, or worse, where the kernel oopsed or panicked over it.
+    pub fn severity(&self) -> Severity {
+        let is_death = |line: &String| {
+            start::die_name(line).is_some() || line.starts_with("Kernel panic - not syncing: ")
+        };
+        if self.lines.iter().any(is_death) { Severity::Oops } else { self.kind.severity() }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_kind_has_one_name_everywhere() {
-        for kind in Kind::ALL {
-            assert_eq!(Kind::from_name(kind.name()), Some(kind));
-            assert_eq!(serde_json::to_string(&kind).unwrap(), format!("\"{kind}\""));
-        }
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }

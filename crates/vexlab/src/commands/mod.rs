@@ -70,6 +70,7 @@ pub(crate) fn dispatch(lab: &Lab, cli: &Cli, interrupt: &Interrupt) -> Result<u8
                 cli::Page::ExitCodes => verdict::exit_status_page(),
                 cli::Page::ReportFormat => report::page(),
                 cli::Page::Rules => ko::rules_page(),
+                cli::Page::Splats => lab::splat::kinds_page(),
             };
             output::print_raw(text.as_bytes());
             Ok(0)
@@ -111,6 +112,7 @@ impl From<&RunArgs> for run::Options {
             accelerator: arguments.accel.map(Into::into),
             kernel_decides: arguments.no_check,
             cold: arguments.cold,
+            allowed: arguments.allow.iter().copied().collect(),
         }
     }
 }

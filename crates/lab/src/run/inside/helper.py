@@ -5,6 +5,7 @@ import base64
 import errno
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -104,7 +105,11 @@ def op_state(_):
         except BrokenPipeError:
             # Some were written over before they were read.
             continue
-        lines.append(record.decode(errors="replace").partition(";")[2].partition("\n")[0])
+        prefix, _, text = record.decode(errors="replace").partition(";")
+        seconds, micros = divmod(int(prefix.split(",")[2]), 1000000)
+        # As a console has it, with what the kernel has escaped.
+        text = re.sub(r"\\x([0-9a-f]{2})", lambda code: chr(int(code[1], 16)), text.partition("\n")[0])
+        lines += [f"[{seconds:5}.{micros:06}] {line}" for line in text.split("\n")]
     modules = [line.split()[0] for line in read("/proc/modules").decode().splitlines()]
     return {"log": lines, "taint": int(read("/proc/sys/kernel/tainted")), "modules": modules}
 
