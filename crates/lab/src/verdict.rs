@@ -152,6 +152,8 @@ pub enum Phase {
     Tests,
     /// Unloading the module.
     Unload,
+    /// Loading and unloading it in ways of the lab's own.
+    Life,
 }
 
 impl Phase {
@@ -167,6 +169,7 @@ impl Phase {
             Self::Load => "load",
             Self::Tests => "tests",
             Self::Unload => "unload",
+            Self::Life => "life",
         }
     }
 }

@@ -9,6 +9,7 @@ mod debug;
 /// In a machine with a distribution.
 pub mod inside;
 mod kept;
+mod life;
 mod steps;
 mod symbols;
 mod trouble;
@@ -92,6 +93,8 @@ pub struct Options {
     pub kernel_decides: bool,
     /// Start the machine from power-on, and save nothing of it.
     pub cold: bool,
+    /// Leave the project's own tests out.
+    pub life_only: bool,
 }
 
 /// What is known after a run.
@@ -156,9 +159,10 @@ pub fn test(
     let outcome = run
         .show(shown)?
         .and_then(|()| run.load(&module))
-        .and_then(|()| run.prove(&module))
-        .and_then(|()| run.tests(&module))
+        .and_then(|()| if options.life_only { Ok(()) } else { run.prove(&module) })
+        .and_then(|()| if options.life_only { Ok(()) } else { run.tests(&module) })
         .and_then(|()| run.unload(&module))
+        .and_then(|()| run.life(&module))
         .and_then(|()| run.power_off(Some(&module)));
     run.finish(outcome)
 }
@@ -180,6 +184,7 @@ pub fn command(
     share::check(kernel, shown)?;
     let mut run = Run::prepare(lab, project.map(Project::manifest), kernel, options.accelerator)?;
     run.tell_results = false;
+    run.looks = false;
     run.what = project.map_or_else(|| "no module".to_owned(), |project| project.called(options.build));
     run.start(options.cold, &mut Kept::default())?;
     let module = match project {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rustix::io::Errno;
 use siphasher::sip::SipHasher24;
+use wire::life::Listing;
 use wire::{Exit, Process, Reply, Request};
 
 use super::boot::{self, Booting, Terminal};
@@ -51,10 +52,13 @@ pub(super) struct Run<'a> {
     all_skipped: bool,
     /// Whether each result is told as it comes: standard output is a command's own when one is run.
     pub(super) tell_results: bool,
+    /// Whether it is looked at what there is before the module is loaded, and what there was.
+    pub(super) looks: bool,
+    pub(super) before: Option<Listing>,
 }
 
 /// A step's result: on, or to the end.
-type Step = Result<(), Trouble>;
+pub(super) type Step = Result<(), Trouble>;
 
 /// Why what needs the Rust side is skipped.
 const WITHOUT_RUST: &str = "the module was built without its Rust side";
@@ -95,6 +99,8 @@ impl<'a> Run<'a> {
             place: Place::default(),
             all_skipped: false,
             tell_results: true,
+            looks: true,
+            before: None,
         };
         run.phase(Phase::Provision, started.elapsed());
         Ok(run)
@@ -162,8 +168,9 @@ impl<'a> Run<'a> {
     pub(super) fn load(&mut self, module: &Module) -> Step {
         let started = Instant::now();
         let stripped = self.load_needs(module)?;
+        let looked = if self.looks { self.look_before(module)? } else { Duration::ZERO };
         self.load_one(&module.file(), &stripped, &module.manifest.module.parameters)?;
-        let time = started.elapsed();
+        let time = started.elapsed().saturating_sub(looked);
         self.result("load", Outcome::Passed, Some(time), Vec::new());
         self.phase(Phase::Load, time);
         Ok(())
@@ -456,7 +463,13 @@ impl<'a> Run<'a> {
         self.session.as_mut().expect("the steps that need a machine come after boot")
     }
 
-    fn result(&mut self, name: &str, outcome: Outcome, time: Option<Duration>, details: Vec<String>) {
+    pub(super) fn result(
+        &mut self,
+        name: &str,
+        outcome: Outcome,
+        time: Option<Duration>,
+        details: Vec<String>,
+    ) {
         let result = TestResult { name: name.to_owned(), outcome, time, attempts: 1, details };
         if self.tell_results {
             self.lab.reporter.event(&Event::Test(&result));
@@ -532,7 +545,7 @@ impl Drop for Run<'_> {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, Trouble> {
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, Trouble> {
     fs::read(path).context(|| format!("read {}", path.display())).map_err(|error| lab_trouble(&error))
 }
 
@@ -541,7 +554,7 @@ pub(super) fn lab_trouble(error: &Error) -> Trouble {
     Trouble::new(Class::LabFailed, error.to_string()).because(cause)
 }
 
-fn unexpected(what: &str, reply: &Reply) -> Trouble {
+pub(super) fn unexpected(what: &str, reply: &Reply) -> Trouble {
     Trouble::new(Class::LabFailed, format!("{what}: the agent answered {reply:?}"))
 }
 

@@ -74,19 +74,20 @@ pub(crate) fn test(lab: &Lab, dir: &Path, command: &TestArgs) -> Result<u8> {
         return Ok(class.exit_status());
     }
     let kernels = kernels(lab, &arguments.build.kernel, Some(&project))?;
-    let worst = test_on_each(lab, &project, &kernels, arguments, &mut Kept::default())?;
+    let worst = test_on_each(lab, &project, &kernels, arguments, command.life, &mut Kept::default())?;
     Ok(worst.exit_status())
 }
 
-/// Tests the project's module on each kernel, and prints the verdicts. Gives the worst.
+/// Tests the project's module on each kernel, or only how it lives, and prints the verdicts. Gives the worst.
 pub(crate) fn test_on_each(
     lab: &Lab,
     project: &Project,
     kernels: &[Kernel],
     arguments: &RunArgs,
+    life_only: bool,
     kept: &mut Kept,
 ) -> Result<Class> {
-    let options: run::Options = arguments.into();
+    let options = run::Options { life_only, ..arguments.into() };
     let what = project.called(options.build);
     let shown = Shown { root: arguments.root.into(), ..Shown::default() };
     let mut worst = Class::Passed;

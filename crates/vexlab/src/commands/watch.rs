@@ -75,7 +75,7 @@ impl Rounds {
         self.project = self.project.reread()?;
         // No change of a source makes fetching a kernel vain.
         self.kernels = kernels(lab, &arguments.build.kernel, Some(&self.project))?;
-        module::test_on_each(of_run, &self.project, &self.kernels, arguments, &mut self.kept)
+        module::test_on_each(of_run, &self.project, &self.kernels, arguments, false, &mut self.kept)
     }
 }
 
