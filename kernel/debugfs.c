@@ -4,6 +4,7 @@
 
 #include <linux/debugfs.h>
 #include <linux/err.h>
+#include <linux/errno.h>
 #include <linux/printk.h>
 
 #include "internal.h"
@@ -12,7 +13,7 @@ static struct dentry *folder;
 
 void __init vexfs_debugfs_init(void)
 {
-	folder = debugfs_create_dir("vexfs", NULL);
+	folder = vexfs_memory_fails() ? ERR_PTR(-ENOMEM) : debugfs_create_dir("vexfs", NULL);
 	if (IS_ERR(folder)) {
 		pr_warn("no self-tests: debugfs gives error %ld\n", PTR_ERR(folder));
 		return;
