@@ -32,6 +32,9 @@ const PATIENCE: u32 = 2000;
 /// From how many cycles on growth can be told from fluctuation.
 const ENOUGH_CYCLES: u32 = 8;
 
+/// How often the kernel is made to free what it frees later, before each look at what has grown.
+const SETTLING: [usize; 3] = [1, 3, 6];
+
 /// Whether the module is still what the next test needs.
 type Fit = Result<bool, Trouble>;
 
@@ -265,13 +268,18 @@ impl Living<'_, '_> {
         when: &str,
     ) -> Step {
         let repeated = (0..times).flat_map(|_| deeds.iter().cloned());
-        let counted = || [Deed::Settle, Deed::Count];
-        let all: Vec<Deed> = counted().into_iter().chain(repeated).chain(counted()).collect();
-        let came = self.act(test, &all)?;
-        let points = [0, times].into_iter().zip(counts(&came));
-        let points: Vec<Point> = points.map(|(lives, counts)| Point { lives, counts }).collect();
-        let mut grown = growth(&points);
-        grown.retain(|grown| suspects.iter().any(|suspect| suspect.name == grown.name));
+        let counted = |patience: usize| std::iter::repeat_n(Deed::Settle, patience).chain([Deed::Count]);
+        let all = counted(1).chain(repeated).chain(SETTLING.into_iter().flat_map(counted));
+        let came = self.act(test, &all.collect::<Vec<Deed>>())?;
+        let mut counts = counts(&came).into_iter();
+        let Some(first) = counts.next() else { return Ok(()) };
+        let first = Point { lives: 0, counts: first };
+        let mut grown = suspects.to_vec();
+        // What a busy kernel has not freed yet is gone when it is looked at again; what is lost is not.
+        for counts in counts {
+            let now = growth(&[first.clone(), Point { lives: times, counts }]);
+            grown = now.into_iter().filter(|now| grown.iter().any(|known| known.name == now.name)).collect();
+        }
         let left: Vec<String> = grown.iter().map(Grown::words).collect();
         if left.is_empty() { Ok(()) } else { Err(self.leak(when, &left)) }
     }
