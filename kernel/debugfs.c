@@ -4,6 +4,7 @@
 
 #include <linux/debugfs.h>
 #include <linux/err.h>
+#include <linux/errno.h>
 #include <linux/printk.h>
 
 #include "internal.h"
@@ -37,7 +38,7 @@ int __init vexfs_debugfs_init(void)
 {
 	int err;
 
-	folder = debugfs_create_dir("vexfs", NULL);
+	folder = vexfs_memory_fails() ? ERR_PTR(-ENOMEM) : debugfs_create_dir("vexfs", NULL);
 	if (IS_ERR(folder)) {
 		pr_warn("no proof: debugfs gives error %ld\n", PTR_ERR(folder));
 		return 0;

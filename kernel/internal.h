@@ -16,6 +16,7 @@ int __init vexfs_debugfs_init(void);
 void vexfs_debugfs_exit(void);
 
 /* memory.c */
+bool vexfs_memory_fails(void);
 void vexfs_memory_report(void);
 
 /* proof.c */

@@ -2,6 +2,7 @@
 /* Loading and unloading. */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
+#include <linux/errno.h>
 #include <linux/init.h>
 #include <linux/module.h>
 #include <linux/printk.h>
@@ -15,6 +16,11 @@ static int __init parts_init(void)
 {
 	pr_info("loaded: C only, without Rust\n");
 	return 0;
+}
+
+static int __init super_init(void)
+{
+	return vexfs_super_init();
 }
 
 static void parts_exit(void)
@@ -36,6 +42,11 @@ static int __init parts_init(void)
 	return 0;
 }
 
+static int __init super_init(void)
+{
+	return vexfs_memory_fails() ? -ENOMEM : vexfs_super_init();
+}
+
 static void parts_exit(void)
 {
 	vexfs_debugfs_exit();
@@ -52,7 +63,7 @@ static int __init vexfs_init(void)
 	if (err)
 		goto out;
 
-	err = vexfs_super_init();
+	err = super_init();
 	if (err)
 		goto out_parts;
 

@@ -16,6 +16,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         machine("vexfs::minimal", LIMIT, minimal),
         machine("vexfs::without_rust", LIMIT, without_rust),
         machine("vexfs::without_tests", LIMIT, without_tests),
+        machine("vexfs::a_leak_is_named", LIMIT, a_leak_is_named),
     ]
 }
 
@@ -44,6 +45,23 @@ fn passes(context: &Context, what: &str, arguments: &[&str], kernel: &str) -> St
 fn whole(context: &Context) {
     let output = passes(context, "vexfs", &[], "debian-6.1-cloud");
     assert!(output.matches("  ok   selftest/").count() > 10, "{output}");
+    for test in ["load-twice", "in-use", "cycles", "parameters", "failing-init", "leaks"] {
+        assert!(output.contains(&format!("  ok   life/{test}")), "{test}; {output}");
+    }
+    assert!(output.contains("2 of its allocations failed in turn, 1 of which it did without"), "{output}");
+}
+
+/// What Rust does not give back is found when the module goes, with who wanted it.
+fn a_leak_is_named(context: &Context) {
+    let dir = project(context);
+    let source = dir.join("kernel/glue/src/lib.rs");
+    let text = fs::read_to_string(&source).expect("the crate has a source");
+    let (head, tail) = text.rsplit_once("    0\n").expect("init ends in 0");
+    let leak = "core::mem::forget(memory::try_box([1_u8; 40]));";
+    fs::write(&source, format!("{head}    {leak}\n    0\n{tail}")).expect("the copy can be changed");
+    let ended = context.vexlab(["test", "--life", "--kernel", "debian-6.1-cloud"]).dir(&dir).run();
+    assert_eq!(ended.status, 18, "{ended}");
+    assert!(ended.stdout.contains("left: 40 bytes allocated at vexfs_rs_init+0x"), "{ended}");
 }
 
 fn on_the_generic_kernel(context: &Context) {

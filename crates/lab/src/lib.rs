@@ -41,6 +41,8 @@ pub mod initramfs;
 pub mod kernel;
 /// The Kernel Test Anything Protocol.
 pub mod ktap;
+/// How a module lives, and what it leaves behind.
+pub mod life;
 /// A stream to an agent, and the conversations on it.
 pub mod link;
 /// The virtual machine and its command line.

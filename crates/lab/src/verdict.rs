@@ -156,6 +156,8 @@ pub enum Phase {
     Tests,
     /// Unloading the module.
     Unload,
+    /// Loading and unloading it in ways of the lab's own.
+    Life,
 }
 
 impl Phase {
@@ -171,6 +173,7 @@ impl Phase {
             Self::Load => "load",
             Self::Tests => "tests",
             Self::Unload => "unload",
+            Self::Life => "life",
         }
     }
 }

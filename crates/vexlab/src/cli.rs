@@ -365,6 +365,10 @@ pub(crate) struct TestArgs {
     #[arg(short, long)]
     pub(crate) watch: bool,
 
+    /// Leave the project's own tests out: only load the module again and again, use it wrongly, and look for leaks
+    #[arg(long, conflicts_with_all = ["watch", "inside"])]
+    pub(crate) life: bool,
+
     /// Build and test inside of a machine with a distribution, with its compiler and headers: one that is up, or a
     /// fresh one of an image (a name, or FILE.qcow2)
     #[arg(

@@ -15,6 +15,7 @@
 extern crate alloc;
 
 pub mod frame;
+pub mod life;
 mod message;
 
 pub use frame::{Decoder, FrameError, encode};
@@ -25,7 +26,7 @@ pub use message::{
 
 /// The version of this protocol. Both sides send theirs in the first message, and neither goes on when
 /// they differ.
-pub const VERSION: u16 = 3;
+pub const VERSION: u16 = 4;
 
 /// The name of the virtio-serial port that carries the messages.
 pub const PORT: &str = "vexlab.agent";

@@ -9,6 +9,8 @@ use core::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::life::Deed;
+
 /// Marks a machine as started by `vexlab`: 128 bits, 32 hexadecimal digits on the kernel's command line. They
 /// are a digest of what the machine was made of, so that one which is restored from a saved state is told from
 /// all that were made in another way. Holding one proves nothing by itself; the agent compares the one it was
@@ -172,6 +174,16 @@ pub enum Request {
     Unload {
         /// The module's name.
         name: String,
+    },
+    /// Has one process do things with a module, in order. What came of each is sent as [`Reply::Output`], as
+    /// [`life`](crate::life) says. Ended like `Read`.
+    Exercise {
+        /// The `.ko` file's absolute path in the machine.
+        path: String,
+        /// The module's name.
+        name: String,
+        /// What to do.
+        deeds: Vec<Deed>,
     },
     /// Runs a program. Ended by [`Reply::Exited`] or [`Reply::Failed`].
     Run(Process),

@@ -77,7 +77,11 @@ pub(crate) fn unload(machine: &Machine, name: String) -> io::Result<Job> {
     })
 }
 
-fn with_output(object: String, work: impl FnOnce(PipeWriter) -> Result<(), Failure>) -> io::Result<Job> {
+/// Starts a copy of the agent with a pipe whose content is sent to the host as output.
+pub(crate) fn with_output(
+    object: String,
+    work: impl FnOnce(PipeWriter) -> Result<(), Failure>,
+) -> io::Result<Job> {
     let (ours, theirs) = io::pipe()?;
     let outputs = [Some((file(ours), Stream::Stdout)), None];
     Job::start(Kind::Helper, object, Streams { outputs, ..Streams::default() }, move || work(theirs))

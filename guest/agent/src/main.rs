@@ -18,6 +18,8 @@ mod helper;
 mod job;
 /// The kernel's log, read and written.
 mod kmsg;
+/// What is done with a module to see how it lives.
+mod life;
 /// The port to the host: bytes queued, cut and put together.
 mod port;
 /// Programs that the host asks for, on pipes or on a terminal.

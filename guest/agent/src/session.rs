@@ -13,7 +13,7 @@ use crate::guard::Machine;
 use crate::job::{self, Job};
 use crate::kmsg::{self, Log};
 use crate::port::Port;
-use crate::{carrier, helper, program, share, sys};
+use crate::{carrier, helper, life, program, share, sys};
 
 /// How long the last message may take to be sent.
 const LONGEST_GOODBYE: Duration = Duration::from_secs(5);
@@ -297,6 +297,11 @@ impl<'m> Session<'m> {
             }
             Request::Unload { name } => {
                 self.begin(channel, format!("unload {name}"), |machine| helper::unload(machine, name))
+            }
+            Request::Exercise { path, name, deeds } => {
+                self.begin(channel, format!("exercise {name}"), |machine| {
+                    life::exercise(machine, path, name, deeds)
+                })
             }
             Request::Run(process) => {
                 let name = process.arguments.first().map_or("nothing", |name| name);

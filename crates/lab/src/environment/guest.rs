@@ -133,7 +133,8 @@ impl Guest {
             | Request::Read { .. }
             | Request::Ask { .. }
             | Request::Load { .. }
-            | Request::Unload { .. } => self.begin(Kind::Other)?,
+            | Request::Unload { .. }
+            | Request::Exercise { .. } => self.begin(Kind::Other)?,
         }
         if self.outgoing.pass_on(&request) { Ok(()) } else { Err(Forbidden) }
     }

@@ -200,12 +200,28 @@ pub fn depends_of_file(bytes: &[u8]) -> Result<Vec<String>> {
 }
 
 fn depends<'data>(data: impl ReadRef<'data>) -> Result<Vec<String>> {
+    let depends = modinfo(data, "depends")?.into_iter().next().unwrap_or_default();
+    Ok(depends.split(',').filter(|name| !name.is_empty()).map(canonical).collect())
+}
+
+/// The values of a tag in a module's `.modinfo` section, in order.
+///
+/// # Errors
+///
+/// When the bytes are no ELF file.
+pub fn modinfo_of_file(bytes: &[u8], tag: &str) -> Result<Vec<String>> {
+    modinfo(bytes, tag)
+}
+
+fn modinfo<'data>(data: impl ReadRef<'data>, tag: &str) -> Result<Vec<String>> {
     let file = object::File::parse(data).context(|| "read the module's ELF headers".to_owned())?;
     let Some(section) = file.section_by_name(".modinfo") else { return Ok(Vec::new()) };
     let info = section.data().context(|| "read the module's .modinfo".to_owned())?;
-    let depends = info.split(|byte| *byte == 0).find_map(|entry| entry.strip_prefix(b"depends="));
-    let depends = String::from_utf8_lossy(depends.unwrap_or_default());
-    Ok(depends.split(',').filter(|name| !name.is_empty()).map(canonical).collect())
+    let value = |entry: &[u8]| {
+        let value = entry.strip_prefix(tag.as_bytes())?.strip_prefix(b"=")?;
+        Some(String::from_utf8_lossy(value).into_owned())
+    };
+    Ok(info.split(|byte| *byte == 0).filter_map(value).collect())
 }
 
 /// The module in a file, unpacked where it is packed (xz, zstd or gzip, as its name says): what the kernel

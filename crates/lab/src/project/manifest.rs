@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de};
 
+use super::Life;
 use crate::error::nearest;
 use crate::splat::Expectation;
 
@@ -30,6 +31,9 @@ pub struct Manifest {
     /// What the finished module is held to.
     #[serde(default)]
     pub check: Checks,
+    /// How it is loaded and unloaded beside its own tests.
+    #[serde(default)]
+    pub life: Life,
     /// What is done with the loaded module.
     #[serde(default, rename = "test")]
     pub tests: Vec<Test>,
@@ -318,6 +322,7 @@ impl Manifest {
         if let Some((message, remedy)) = self.check.problem() {
             return Err(("check.allow", message, remedy));
         }
+        self.life.problem().map_or(Ok(()), Err)?;
         Ok(())
     }
 }
@@ -495,6 +500,8 @@ fn in_users_words(text: &str, offset: usize, message: &str) -> String {
         ("expected struct Machine", "expected a table"),
         ("expected struct Timeouts", "expected a table"),
         ("expected struct Checks", "expected a table"),
+        ("expected struct Life", "expected a table"),
+        ("expected u32", "expected a whole number"),
         ("expected struct Module", "expected a table"),
         ("expected struct Rust", "expected a table"),
     ];
@@ -571,7 +578,7 @@ mod tests {
         ");
         insta::assert_snapshot!(problem("kernels = [\"x\"]\nfrobnicate = 1\n[module]\nname = \"m\"\n"), @r"
         2:1: unknown key `frobnicate`
-        help: the keys known here are kernels, module, rust, machine, timeouts, check, test
+        help: the keys known here are kernels, module, rust, machine, timeouts, check, life, test
         ");
         insta::assert_snapshot!(problem(&format!("{GOOD}[[test]]\nname = \"t\"\nrum = [\"true\"]\n")), @r"
         6:1: unknown key `rum`

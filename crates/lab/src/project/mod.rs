@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! A module's project: the folder with `vexlab.toml`, and what that file says.
 
+mod life;
 mod manifest;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
+pub use life::Life;
 pub use manifest::{Allow, Check, Checks, Machine, Manifest, Module, Rust, Size, Test, Timeouts};
 
 use crate::build;

@@ -9,6 +9,7 @@ mod debug;
 /// In a machine with a distribution.
 pub mod inside;
 mod kept;
+mod life;
 mod plan;
 mod splats;
 mod steps;
@@ -102,6 +103,8 @@ pub struct Options {
     pub cold: bool,
     /// What the kernel may report without failing the run.
     pub allowed: Kinds,
+    /// Leave the project's own tests out.
+    pub life_only: bool,
 }
 
 /// What is known after a run.
@@ -204,15 +207,20 @@ pub fn test(lab: &Lab, project: &Project, kernel: &Kernel, order: &Order, kept: 
 fn tested(lab: &Lab, project: &Project, kernel: &Kernel, order: &Order, kept: &mut Kept) -> Result<Record> {
     let options = order.options;
     let mut order = order.clone();
-    let manifest = bring_programs(lab, project, &mut order)?;
+    let mut manifest = bring_programs(lab, project, &mut order)?;
     let order = &order;
     share::check(kernel, &order.shown)?;
     let started = Instant::now();
     let mut run = Run::prepare(lab, Some(&manifest), kernel, options.accelerator)?;
     run.what = project.called(options.build);
+    run.allowed = options.allowed;
+    run.looks = suite::life_wanted(&order.selection);
     run.start(options.cold, kept)?;
     let module = Module::build(lab, &mut run, project, kernel, options)?;
     let dir = run.dir().to_owned();
+    if options.life_only {
+        manifest.tests.clear();
+    }
     let plan = Plan::new(&manifest, &order.selection);
     let suite = Suite {
         lab,
@@ -274,6 +282,9 @@ pub fn list(lab: &Lab, project: &Project, kernel: &Kernel, order: &Order) -> Res
         let Some(run) = &mut machine else { continue };
         let parts = run.listed(path, test.timeout)?;
         names.extend(parts.into_iter().map(|part| format!("{}/{part}", test.name)));
+    }
+    if project.manifest().life.enabled {
+        names.extend(suite::LIFE.map(str::to_owned));
     }
     names.retain(|name| selection.wants(name));
     Ok(names)

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rustix::io::Errno;
 use siphasher::sip::SipHasher24;
+use wire::life::Listing;
 use wire::{Exit, Process, Reply, Request};
 
 use super::boot::{self, Booting, Terminal};
@@ -63,10 +64,13 @@ pub(super) struct Run<'a> {
     pub(super) disks_to: Option<PathBuf>,
     /// Whether each result is told as it comes: standard output is a command's own when one is run.
     pub(super) tell_results: bool,
+    /// Whether it is looked at what there is before the module is loaded, and what there was.
+    pub(super) looks: bool,
+    pub(super) before: Option<Listing>,
 }
 
 /// A step's result: on, or to the end.
-type Step = Result<(), Trouble>;
+pub(super) type Step = Result<(), Trouble>;
 
 /// Why what needs the Rust side is skipped.
 pub(super) const WITHOUT_RUST: &str = "the module was built without its Rust side";
@@ -122,6 +126,8 @@ impl<'a> Run<'a> {
             held: None,
             disks_to: None,
             tell_results: true,
+            looks: false,
+            before: None,
         };
         run.phase(Phase::Provision, started.elapsed());
         Ok(run)
@@ -189,8 +195,9 @@ impl<'a> Run<'a> {
     pub(super) fn load(&mut self, module: &Module) -> Step {
         let started = Instant::now();
         let stripped = self.load_needs(module)?;
+        let looked = if self.looks { self.look_before(module)? } else { Duration::ZERO };
         self.load_one(&module.file(), &stripped, Some(&module.manifest.module.parameters))?;
-        let time = started.elapsed();
+        let time = started.elapsed().saturating_sub(looked);
         self.step_passed("load", time);
         self.phase(Phase::Load, time);
         Ok(())
@@ -568,6 +575,11 @@ impl Told {
         self.lock().told.insert(step)
     }
 
+    /// Whether it was asked about.
+    pub(super) fn has(&self, step: &str) -> bool {
+        self.lock().told.contains(step)
+    }
+
     /// The module was unloaded, which is told when all is over.
     fn unloaded(&self, time: Duration) {
         self.lock().unloaded.get_or_insert(time);
@@ -594,7 +606,7 @@ impl Drop for Run<'_> {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, Trouble> {
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, Trouble> {
     fs::read(path).context(|| format!("read {}", path.display())).map_err(|error| lab_trouble(&error))
 }
 

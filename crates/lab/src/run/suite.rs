@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use super::plan::{Plan, Settled, Unit};
+use super::plan::{Plan, Selection, Settled, Unit};
 use super::steps::{Run, Told};
 use super::testing::Done;
 use super::trouble::{Trouble, with_tests};
@@ -61,30 +61,32 @@ impl<'a> Suite<'a> {
             }
             whole
         })?;
-        if whole.as_ref().is_some_and(|whole| whole.class == Class::Passed)
-            && self.told.was_unloaded().is_none()
-        {
-            // Each machine was ended by what was tested in it.
-            let run = self.open(None)?;
+        // Each machine may have been ended by what was tested in it.
+        let is_left = self.told.was_unloaded().is_none() || self.lives() && !self.told.has("life");
+        let is_sound = |whole: &Record| matches!(whole.class, Class::Passed | Class::TestFailed);
+        if is_left && whole.as_ref().is_some_and(is_sound) {
+            let mut run = self.open(None)?;
+            run.looks = self.lives();
             if let Some(guest) = self.set_up(run, &mut whole)? {
-                close(&mut whole, guest.leave(self.module)?);
+                close(&mut whole, guest.live_and_leave(self.module)?);
             }
         }
         let mut whole = whole.ok_or_else(|| Error::lab("no machine was used"))?;
-        let unloaded = self.told.was_unloaded().map(|time| TestResult {
-            name: "unload".to_owned(),
-            outcome: Outcome::Passed,
-            time: Some(time),
-            attempts: 1,
-            details: Vec::new(),
-        });
+        let unloaded =
+            self.told.was_unloaded().filter(|_| self.told.first("unload")).map(|time| TestResult {
+                name: "unload".to_owned(),
+                outcome: Outcome::Passed,
+                time: Some(time),
+                attempts: 1,
+                details: Vec::new(),
+            });
         for result in self.plan.known().into_iter().chain(unloaded) {
             self.lab.reporter.event(&Event::Test(&result));
             whole.tests.push(result);
         }
         let (class, reasons) = (&mut whole.class, &mut whole.reasons);
         with_tests(class, reasons, &whole.tests, self.plan.all_skipped());
-        match self.plan.remark() {
+        match self.plan.remark().filter(|remark| remark.is_ok() || !self.lives()) {
             Some(Err(why)) if *class == Class::Passed => {
                 *class = Class::TestFailed;
                 reasons.push(why);
@@ -136,7 +138,7 @@ impl<'a> Suite<'a> {
             machine = self.carry_out_in(guest, unit, whole)?;
         }
         if let Some(guest) = machine {
-            close(whole, guest.leave(self.module)?);
+            close(whole, guest.live_and_leave(self.module)?);
         }
         Ok(())
     }
@@ -159,6 +161,11 @@ impl<'a> Suite<'a> {
         Ok(run)
     }
 
+    /// Whether the tests that every module has are wanted.
+    fn lives(&self) -> bool {
+        life_wanted(&self.order.selection)
+    }
+
     /// Where disks are that a test has left.
     fn disks(&self, name: &str) -> PathBuf {
         self.dir.join("disks").join(name)
@@ -168,10 +175,11 @@ impl<'a> Suite<'a> {
     fn set_up(&self, mut run: Run<'a>, whole: &mut Option<Record>) -> Result<Option<Guest<'a>>> {
         run.told = self.told.clone();
         run.wait_for_boot()?;
+        let options = &self.order.options;
         let loaded = run
             .show(&self.order.shown)?
             .and_then(|()| run.load(self.module))
-            .and_then(|()| run.prove(self.module));
+            .and_then(|()| if options.life_only { Ok(()) } else { run.prove(self.module) });
         match loaded {
             Ok(()) => Ok(Some(Guest { run, used: false, testing: Duration::ZERO })),
             Err(trouble) => {
@@ -262,6 +270,23 @@ impl Guest<'_> {
         self.run.finish(outcome)
     }
 
+    /// As [`leave`](Self::leave), with the tests that every module has before the end, where the machine was looked at
+    /// before the module was loaded.
+    fn live_and_leave(mut self, module: &Module) -> Result<Record> {
+        if !self.run.looks {
+            return self.leave(module);
+        }
+        self.tested();
+        self.run.told.first("life");
+        let outcome = self.run.unload(module).and_then(|()| {
+            if let Some(time) = self.run.told.was_unloaded() {
+                self.run.step_passed("unload", time);
+            }
+            self.run.life(module).and_then(|()| self.run.power_off(Some(module)))
+        });
+        self.run.finish(outcome)
+    }
+
     /// Ends the machine as it is.
     fn end(mut self, outcome: std::result::Result<(), Trouble>) -> Result<Record> {
         self.tested();
@@ -271,6 +296,15 @@ impl Guest<'_> {
     fn tested(&mut self) {
         self.run.phase(Phase::Tests, self.testing);
     }
+}
+
+/// The tests that every module has.
+pub(super) const LIFE: [&str; 6] =
+    ["life/load-twice", "life/in-use", "life/cycles", "life/parameters", "life/failing-init", "life/leaks"];
+
+/// Whether one of them is wanted: they come together.
+pub(super) fn life_wanted(selection: &Selection) -> bool {
+    LIFE.iter().any(|name| selection.wants(name))
 }
 
 fn of_error(error: &Error) -> Vec<String> {

@@ -112,6 +112,7 @@ impl From<&RunArgs> for run::Options {
             accelerator: arguments.accel.map(Into::into),
             kernel_decides: arguments.no_check,
             cold: arguments.cold,
+            life_only: false,
             allowed: arguments.allow.iter().copied().collect(),
         }
     }
@@ -121,7 +122,7 @@ impl From<&TestArgs> for run::Order {
     fn from(arguments: &TestArgs) -> Self {
         let SelectionArgs { filters, jobs, retries, repeat, fail_fast, isolated } = &arguments.selection;
         Self {
-            options: (&arguments.run).into(),
+            options: run::Options { life_only: arguments.life, ..(&arguments.run).into() },
             shown: Shown { root: arguments.run.root.into(), ..Shown::default() },
             selection: run::Selection {
                 filters: filters.clone(),

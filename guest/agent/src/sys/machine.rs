@@ -55,6 +55,15 @@ pub(crate) fn unload_module(_: &Machine, name: &CStr) -> io::Result<()> {
     Ok(())
 }
 
+/// `fsopen(2)`: a file system that is about to be mounted. As long as it is, its module is in use.
+pub(crate) fn open_file_system(name: &CStr) -> io::Result<OwnedFd> {
+    const CLOEXEC: libc::c_uint = 1; // FSOPEN_CLOEXEC, linux/mount.h
+    // SAFETY: needed because libc has no function for it; the text ends in NUL, and the kernel copies it.
+    let descriptor = check(unsafe { libc::syscall(libc::SYS_fsopen, name.as_ptr(), CLOEXEC) })?;
+    // SAFETY: the descriptor was just opened, and nothing else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor as libc::c_int) })
+}
+
 /// Ends the machine. Without ACPI a kernel would halt for ever instead of powering off; a restart ends
 /// the machine as well, because QEMU is told not to do it.
 pub(crate) fn power_off() -> ! {

@@ -13,8 +13,8 @@ mod terminal;
 
 pub(crate) use descriptor::{make_nonblocking, wait_until_ready};
 pub(crate) use machine::{
-    bring_interface_up, file_system_type, load_module, mount, power_off, seed_random_numbers, set_clock,
-    show_all_on_console, unload_module, uptime_micros,
+    bring_interface_up, file_system_type, load_module, mount, open_file_system, power_off,
+    seed_random_numbers, set_clock, show_all_on_console, unload_module, uptime_micros,
 };
 pub(crate) use process::{
     Call, Ending, change_root, child_events, enter_folder, fork, reap, redirect, reset_signals, send_signal,
