@@ -292,22 +292,6 @@ impl Kind {
         }
     }
 
-    /// Sees to it that it has an agent.
-    ///
-    /// # Errors
-    ///
-    /// Where it has none.
-    pub(super) fn require_agent(&self, name: &Name) -> Result<()> {
-        match self {
-            Self::Tiny(_) => Ok(()),
-            Self::Whole(_) => Err(Error::usage(format!("the machine {name} has a distribution in it, and is reached by ssh"))
-                .with_remedy(format!(
-                    "`vexlab ssh {name} -- COMMAND` runs a command; with `vexlab ssh-config {name} >>~/.ssh/config` \
-                     scp and editors reach it as {name}"
-                ))),
-        }
-    }
-
     /// Sees to it that an ssh client reaches it.
     ///
     /// # Errors

@@ -43,12 +43,10 @@ pub(crate) fn up(lab: &Lab, dir: &Path, arguments: &UpArgs) -> Result<()> {
     let since = Instant::now();
     let record = environment::up(lab, &name, project.as_ref(), &choice, keeper()?)?;
     say_that_it_is_up(&record, since);
+    print(format!("  vexlab shell {name}"));
+    print(format!("  vexlab exec {name} -- COMMAND"));
     if environment::is_whole(lab, &name) {
-        print(format!("  vexlab ssh {name} [-- COMMAND]"));
         print(format!("  vexlab test --in {name}"));
-    } else {
-        print(format!("  vexlab shell {name}"));
-        print(format!("  vexlab exec {name} -- COMMAND"));
     }
     print(format!("  vexlab stop {name}"));
     Ok(())
@@ -168,7 +166,10 @@ pub(crate) fn exec(lab: &Lab, arguments: &ExecArgs) -> Result<u8> {
 /// Opens a shell in a machine.
 pub(crate) fn shell(lab: &Lab, name: &str) -> Result<u8> {
     let name = Name::parse(name)?;
-    let root = environment::root(lab, &name)?;
+    let root = match environment::kind(lab, &name)? {
+        environment::Kind::Tiny(tiny) => Some(tiny.root),
+        environment::Kind::Whole(_) => None,
+    };
     on_terminal(lab, &name, |terminal| a_shell(root, terminal))
 }
 
@@ -187,7 +188,7 @@ fn on_terminal(
 
 fn run(lab: &Lab, name: &Name, process: Process, input: &mut dyn FnMut(Outgoing)) -> Result<u8> {
     let mut conversation = Conversation::open(lab, name)?;
-    conversation.run(process, &mut Ends { output: &mut output::stream, input }).map(status_of)
+    conversation.run(process, &mut Ends { output: &mut output::stream, input }, None).map(status_of)
 }
 
 /// Prints a machine's console.

@@ -58,7 +58,7 @@ pub(crate) fn shell(lab: &Lab, dir: &Path, arguments: &ShellArgs) -> Result<u8> 
     }
     let ShellArgs { run, no_module, source, .. } = arguments;
     let mut keys = Keys::ours();
-    let process = a_shell(run.root.into(), keys.terminal());
+    let process = a_shell(Some(run.root.into()), keys.terminal());
     let mut input = |outgoing: Outgoing| keys.send(outgoing);
     let wish = Wish { dir, run, no_module: *no_module, source, shows_project: true };
     let ended = in_machine(lab, &wish, None, process, &mut input);
@@ -66,11 +66,13 @@ pub(crate) fn shell(lab: &Lab, dir: &Path, arguments: &ShellArgs) -> Result<u8> 
     Ok(exit_status(&ended?))
 }
 
-/// A shell as a program of a machine: the user's own, where that is there.
-pub(super) fn a_shell(root: share::Root, terminal: Option<WindowSize>) -> Process {
+/// A shell as a program of a machine: the user's own where that is there, root's where the machine has a distribution
+/// and so no `root` of ours.
+pub(super) fn a_shell(root: Option<share::Root>, terminal: Option<WindowSize>) -> Process {
     let command = match (root, std::env::var("SHELL")) {
-        (share::Root::Host, Ok(shell)) if shell.starts_with('/') => vec![shell],
-        _ => vec!["sh".into(), "-l".into()],
+        (Some(share::Root::Host), Ok(shell)) if shell.starts_with('/') => vec![shell],
+        (Some(_), _) => vec!["sh".into(), "-l".into()],
+        (None, _) => ["sh", "-c", r#"exec "${SHELL:-sh}" -l"#].map(str::to_owned).into(),
     };
     Process { environment: environment_of_ours(), terminal, ..Process::new(command) }
 }
