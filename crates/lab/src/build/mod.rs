@@ -166,6 +166,8 @@ pub(crate) struct RustPart {
     pub(crate) object: PathBuf,
     /// Its name in the folder with the Kbuild file.
     pub(crate) name: String,
+    /// Its exported functions.
+    pub(crate) exports: Vec<String>,
     /// The key that was compiled into it.
     pub(crate) key: ProofKey,
     /// The arguments with which the kernel's objtool has to look at it, if it has to.
@@ -204,6 +206,7 @@ pub(crate) fn rust_part(
     Ok(Some(RustPart {
         object: object.path,
         name: manifest.object.clone(),
+        exports: object.exports,
         key: library.key,
         objtool: objtool_arguments(kernel.config()),
         interface,
@@ -236,9 +239,34 @@ const TOLD: usize = 5;
 pub fn check(lab: &Lab, kernel: &Kernel, built: &Built, checks: &Checks, kernel_decides: bool) -> Result<()> {
     let bytes = std::fs::read(&built.module).context(|| format!("read {}", built.module.display()))?;
     let functions = built.rust.as_ref().map(|rust| rust.exports.clone()).unwrap_or_default();
-    let policy = ko::Policy { partial: built.partial, ..checks.policy(kernel.name(), functions) };
-    let report = ko::check(&kernel.judge()?, &bytes, &policy);
-    let name = built.module.file_name().unwrap_or_default().display();
+    let finished = Finished { module: &built.module, bytes: &bytes, functions, partial: built.partial };
+    judge(lab, &kernel.judge()?, finished, checks, kernel_decides)
+}
+
+/// A module that is to be judged.
+pub(crate) struct Finished<'a> {
+    /// Where it is.
+    pub(crate) module: &'a Path,
+    /// What is in it.
+    pub(crate) bytes: &'a [u8],
+    /// The functions of its Rust side that have to be in it.
+    pub(crate) functions: Vec<String>,
+    /// Whether something was left out because it was asked for.
+    pub(crate) partial: bool,
+}
+
+/// As [`check`], for a module that may come from elsewhere.
+pub(crate) fn judge(
+    lab: &Lab,
+    kernel: &ko::Kernel,
+    finished: Finished<'_>,
+    checks: &Checks,
+    kernel_decides: bool,
+) -> Result<()> {
+    let Finished { module, bytes, functions, partial } = finished;
+    let policy = ko::Policy { partial, ..checks.policy(&kernel.name, functions) };
+    let report = ko::check(kernel, bytes, &policy);
+    let name = module.file_name().unwrap_or_default().display();
     let refused = |first: &ko::Finding, count: usize| {
         let message = match count {
             1 => format!("{name} is refused: {first}"),
@@ -262,7 +290,7 @@ pub fn check(lab: &Lab, kernel: &Kernel, built: &Built, checks: &Checks, kernel_
         lab.note(&format!("hazard in {name}: {}: {hazard}", hazard.rule.name));
     }
     if hazards > TOLD {
-        lab.note(&format!("and {} hazards more: vexlab check {}", hazards - TOLD, built.module.display()));
+        lab.note(&format!("and {} hazards more: vexlab check {}", hazards - TOLD, module.display()));
     }
     Ok(())
 }

@@ -27,8 +27,9 @@ pub(crate) fn build(lab: &Lab, dir: &Path, command: &BuildCommand) -> Result<()>
     let arguments = &command.build;
     if let Some(image) = &command.inside {
         let machine = Inside::start(lab, &project, image, None, false)?;
-        let built = inside::build(lab, &project, &machine.place(), (&arguments.how).into())?;
-        let (module, release) = (&built.module, &built.release);
+        let options = run::Options { build: (&arguments.how).into(), ..run::Options::default() };
+        let built = inside::build(lab, &project, &machine.place(), options)?;
+        let (module, release) = (built.module.display(), &built.release);
         output::print(format!("{module} for {release} in {image} ({:.2} s)", built.time.as_secs_f64()));
         return Ok(());
     }
@@ -63,7 +64,7 @@ pub(crate) fn test(lab: &Lab, dir: &Path, command: &TestArgs) -> Result<u8> {
     if let Some(image) = &command.inside {
         let options: run::Options = arguments.into();
         let tested = Inside::start(lab, &project, image, options.accelerator, options.cold)
-            .and_then(|machine| inside::test(lab, &project, &machine.place(), options.build));
+            .and_then(|machine| inside::test(lab, &project, &machine.place(), options));
         let class = match tested {
             Ok(record) => {
                 output::verdict(&what(&project, arguments), image, &record);
@@ -108,7 +109,7 @@ pub(crate) fn test_on_each(
 /// A machine with a distribution that sees a project, for as long as this value is there.
 enum Inside {
     /// One that is kept, and stays.
-    Kept { name: String, ssh: Ssh, console: PathBuf, accelerator: Accelerator },
+    Kept { name: String, image: String, ssh: Ssh, console: PathBuf, accelerator: Accelerator },
     /// A fresh one of an image.
     Fresh { name: String, machine: Box<image::Running>, _dir: Staging },
 }
@@ -129,7 +130,8 @@ impl Inside {
             let record = environment::list(lab).into_iter().find(|(other, _)| *other == kept);
             let accelerator = record.and_then(|(_, record)| record.ok()?.accelerator);
             let accelerator = accelerator.unwrap_or(Accelerator::Tcg);
-            return Ok(Self::Kept { name: name.to_owned(), ssh, console, accelerator });
+            let image = environment::kind(lab, &kept)?.what().to_owned();
+            return Ok(Self::Kept { name: name.to_owned(), image, ssh, console, accelerator });
         }
         let base = Base::find(lab, name)?;
         let share = Share { path: project.root().to_owned(), writable: false };
@@ -142,12 +144,12 @@ impl Inside {
 
     fn place(&self) -> Place<'_> {
         match self {
-            Self::Kept { name, ssh, console, accelerator } => {
-                Place { name, ssh, console, accelerator: *accelerator }
+            Self::Kept { name, image, ssh, console, accelerator } => {
+                Place { name, image, ssh, console, accelerator: *accelerator }
             }
             Self::Fresh { name, machine, .. } => {
                 let (ssh, console) = (machine.ssh(), machine.console());
-                Place { name, ssh, console, accelerator: machine.accelerator() }
+                Place { name, image: name, ssh, console, accelerator: machine.accelerator() }
             }
         }
     }
