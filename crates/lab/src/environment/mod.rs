@@ -34,7 +34,7 @@ pub use control::{remove, restart, stop, up};
 pub use conversation::{Conversation, Ends};
 pub use copy::copy;
 pub use keeper::keep;
-pub use kind::{Choice, DEFAULT_KERNEL, Kind, Settings, Tiny, Whole};
+pub use kind::{Choice, DEFAULT_KERNEL, Kind, MadeWith, Settings, Tiny, Whole};
 pub use name::Name;
 pub use owner::Owner;
 pub use record::{Record, State, list};

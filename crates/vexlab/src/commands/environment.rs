@@ -7,15 +7,18 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use lab::Lab;
-use lab::environment::{self, Choice, Conversation, Ends, Name, Record, State};
+use lab::environment::{self, Choice, Conversation, Ends, MadeWith, Name, Record, State};
 use lab::error::{Context, Error, Kind, Result};
 use lab::link::Outgoing;
 use lab::project::Project;
+use lab::share;
 use signal_hook::consts::SIGINT;
 use wire::{Process, Request};
 
 use super::machine::{a_shell, environment_of_ours, status_of};
-use crate::cli::{ExecArgs, LogsArgs, NameArgs, RemoveArgs, SshArgs, UpArgs};
+use super::refuse_for_ours;
+use super::whole::its_own_kernel;
+use crate::cli::{ExecArgs, LogsArgs, NameArgs, RemoveArgs, Root, SshArgs, UpArgs};
 use crate::output::{self, print};
 use crate::terminal::{self, Keys};
 
@@ -31,14 +34,28 @@ pub(crate) fn up(lab: &Lab, dir: &Path, arguments: &UpArgs) -> Result<()> {
         return Err(Error::usage("there is no folder to show, which --rw would let the machine change")
             .with_remedy("name one with --src=DIR, or go to a project's folder"));
     }
+    let (root, image) = match &arguments.root {
+        None => (None, None),
+        Some(Root::Tiny) => (Some(share::Root::Tiny), None),
+        Some(Root::Host) => (Some(share::Root::Host), None),
+        Some(Root::Image(image)) => (None, Some(image.as_str())),
+    };
+    if image.is_some() && arguments.kernel.is_some() {
+        return Err(its_own_kernel());
+    }
+    let made_with = MadeWith::from(&arguments.whole);
+    if !made_with.is_empty() && image.is_none() && !environment::is_whole(lab, &name) {
+        refuse_for_ours(&arguments.whole)?;
+    }
     let choice = Choice {
         kernel: arguments.kernel.as_deref(),
-        image: arguments.image.as_deref(),
+        image,
         accelerator: arguments.accel.map(Into::into),
         cold: arguments.cold,
-        root: arguments.root.map(Into::into),
+        root,
         source: arguments.src.clone(),
         writable: arguments.rw,
+        made_with,
     };
     let since = Instant::now();
     let record = environment::up(lab, &name, project.as_ref(), &choice, keeper()?)?;

@@ -1,38 +1,36 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! `vexlab build`, `vexlab link` and `vexlab test`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use lab::Lab;
-use lab::cache::Staging;
-use lab::environment::{self, Name};
 use lab::error::{Error, Kind, Result};
-use lab::image::{self, Base, Share, Ssh};
 use lab::kernel::Kernel;
-use lab::machine::Accelerator;
 use lab::project::Project;
 use lab::run::Kept;
-use lab::run::inside::{self, Place};
+use lab::run::inside;
 use lab::share::Shown;
 use lab::verdict::Class;
 use lab::{build, kernel, run};
 
-use super::kernels;
-use crate::cli::{BuildCommand, LinkArgs, RunArgs, TestArgs};
+use super::whole::{Whole, its_own_kernel, the_project};
+use super::{kernels, our_root, refuse_for_ours};
+use crate::cli::{BuildCommand, LinkArgs, Root, RunArgs, TestArgs};
 use crate::output;
 
 /// Builds the project's module for each kernel, or in a machine.
 pub(crate) fn build(lab: &Lab, dir: &Path, command: &BuildCommand) -> Result<()> {
     let project = Project::find(dir)?;
     let arguments = &command.build;
-    if let Some(image) = &command.inside {
-        let machine = Inside::start(lab, &project, image, None, false)?;
+    if let Some(name) = &command.inside {
         let options = run::Options { build: (&arguments.how).into(), ..run::Options::default() };
+        let machine = Whole::named(lab, &project, name, options, &command.whole)?;
         let built = inside::build(lab, &project, &machine.place(), options)?;
         let (module, release) = (built.module.display(), &built.release);
-        output::print(format!("{module} for {release} in {image} ({:.2} s)", built.time.as_secs_f64()));
+        output::print(format!("{module} for {release} in {name} ({:.2} s)", built.time.as_secs_f64()));
         return Ok(());
     }
+    refuse_for_ours(&command.whole)?;
     for kernel in kernels(lab, &arguments.kernel, Some(&project))? {
         let built = build::build(lab, &project, &kernel, (&arguments.how).into())?;
         build::check(lab, &kernel, &built, &project.manifest().check, false)?;
@@ -61,16 +59,24 @@ pub(crate) fn link(lab: &Lab, arguments: &LinkArgs) -> Result<()> {
 pub(crate) fn test(lab: &Lab, dir: &Path, command: &TestArgs) -> Result<u8> {
     let project = Project::find(dir)?;
     let arguments = &command.run;
-    if let Some(image) = &command.inside {
-        let options: run::Options = arguments.into();
-        let tested = Inside::start(lab, &project, image, options.accelerator, options.cold)
-            .and_then(|machine| inside::test(lab, &project, &machine.place(), options));
+    let options: run::Options = arguments.into();
+    let machine = match (&command.inside, &arguments.root) {
+        (Some(name), _) => Some((name, Whole::named(lab, &project, name, options, &arguments.whole))),
+        (None, Root::Image(_)) if !arguments.build.kernel.is_empty() => return Err(its_own_kernel()),
+        (None, Root::Image(image)) => {
+            let share = Some(the_project(&project));
+            Some((image, Whole::fresh(lab, image, Some(&project), share, options, &arguments.whole)))
+        }
+        (None, _) => None,
+    };
+    if let Some((name, machine)) = machine {
+        let tested = machine.and_then(|machine| inside::test(lab, &project, &machine.place(), options));
         let class = match tested {
             Ok(record) => {
-                output::verdict(&what(&project, arguments), image, &record);
+                output::verdict(&what(&project, arguments), name, &record);
                 record.class
             }
-            Err(error) => report(&what(&project, arguments), image, error)?,
+            Err(error) => report(&what(&project, arguments), name, error)?,
         };
         return Ok(class.exit_status());
     }
@@ -89,7 +95,7 @@ pub(crate) fn test_on_each(
 ) -> Result<Class> {
     let options: run::Options = arguments.into();
     let what = what(project, arguments);
-    let shown = Shown { root: arguments.root.into(), ..Shown::default() };
+    let shown = Shown { root: our_root(arguments, "this")?, ..Shown::default() };
     let mut worst = Class::Passed;
     for kernel in kernels {
         let class = match run::test(lab, project, kernel, options, &shown, kept) {
@@ -104,55 +110,6 @@ pub(crate) fn test_on_each(
         }
     }
     Ok(worst)
-}
-
-/// A machine with a distribution that sees a project, for as long as this value is there.
-enum Inside {
-    /// One that is kept, and stays.
-    Kept { name: String, image: String, ssh: Ssh, console: PathBuf, accelerator: Accelerator },
-    /// A fresh one of an image.
-    Fresh { name: String, machine: Box<image::Running>, _dir: Staging },
-}
-
-impl Inside {
-    fn start(
-        lab: &Lab,
-        project: &Project,
-        name: &str,
-        accelerator: Option<Accelerator>,
-        cold: bool,
-    ) -> Result<Self> {
-        if let Ok(kept) = Name::parse(name)
-            && environment::is_whole(lab, &kept)
-        {
-            let ssh = environment::ssh(lab, &kept)?;
-            let console = environment::console(lab, &kept);
-            let record = environment::list(lab).into_iter().find(|(other, _)| *other == kept);
-            let accelerator = record.and_then(|(_, record)| record.ok()?.accelerator);
-            let accelerator = accelerator.unwrap_or(Accelerator::Tcg);
-            let image = environment::kind(lab, &kept)?.what().to_owned();
-            return Ok(Self::Kept { name: name.to_owned(), image, ssh, console, accelerator });
-        }
-        let base = Base::find(lab, name)?;
-        let share = Share { path: project.root().to_owned(), writable: false };
-        let options = image::Options { accelerator, cold, share: Some(share), ..Default::default() };
-        let dir = lab.cache.staging()?;
-        let mut machine = image::up(lab, &base, &options, dir.path())?;
-        machine.mount_source()?;
-        Ok(Self::Fresh { name: name.to_owned(), machine: Box::new(machine), _dir: dir })
-    }
-
-    fn place(&self) -> Place<'_> {
-        match self {
-            Self::Kept { name, image, ssh, console, accelerator } => {
-                Place { name, image, ssh, console, accelerator: *accelerator }
-            }
-            Self::Fresh { name, machine, .. } => {
-                let (ssh, console) = (machine.ssh(), machine.console());
-                Place { name, image: name, ssh, console, accelerator: machine.accelerator() }
-            }
-        }
-    }
 }
 
 /// The module as the verdict names it: a pass without Rust must not read like one with it.

@@ -12,7 +12,7 @@ use lab::run::Kept;
 use lab::verdict::Class;
 use lab::watch::{Changes, Watch};
 
-use super::{kernels, module};
+use super::{kernels, module, our_root};
 use crate::cli::RunArgs;
 use crate::output;
 
@@ -22,6 +22,7 @@ const SHOWN: usize = 10;
 /// Tests the project's module, and again with each change, until it is interrupted.
 pub(crate) fn watch(lab: &Lab, dir: &Path, arguments: &RunArgs) -> Result<u8> {
     let project = Project::find(dir)?;
+    our_root(arguments, "--watch")?;
     // A change stops a run, but not the program.
     let of_run = Lab { cancel: lab.cancel.of_part(), ..lab.clone() };
     let how = (&arguments.build.how).into();
