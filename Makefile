@@ -51,6 +51,7 @@ loader-diff: build
 ## docs: the pages that are made from the program
 docs: build
 	$(VEXLAB) doc exit-codes > docs/exit-codes.md
+	$(VEXLAB) doc report-format > docs/report-format.md
 	$(VEXLAB) doc rules > docs/rules.md
 
 build: prerequisites

@@ -29,7 +29,9 @@ static int __init parts_init(void)
 
 	if (err)
 		return err;
-	vexfs_debugfs_init();
+	err = vexfs_debugfs_init();
+	if (err)
+		return err;
 	pr_info("loaded: C and Rust\n");
 	return 0;
 }

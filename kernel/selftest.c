@@ -1,231 +1,281 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The file selftest: opening it for reading runs the self-tests, and reading
- * it gives what came out, in KTAP (Documentation/dev-tools/ktap.rst).
+ * The boundary between C and Rust, tested from its C side: C calls Rust and
+ * judges the answers. Below that, what C offers to the tests on the Rust side.
  */
 
-#include <linux/ctype.h>
 #include <linux/errno.h>
-#include <linux/fs.h>
 #include <linux/kernel.h>
-#include <linux/module.h>
-#include <linux/mutex.h>
-#include <linux/slab.h>
-#include <linux/stdarg.h>
+#include <linux/limits.h>
 #include <linux/string.h>
 
-#include "internal.h"
+#define KTEST_GROUP "c"
+#include <vexlab/ktest.h>
+
 #include "vexfs.h"
 
-/* The longest name of a self-test. */
-#define NAME_SIZE 64
+/* Fills with bytes that differ from their neighbours, and returns their sum. */
+static u64 fill(uint8_t *bytes, size_t len)
+{
+	u64 sum = 0;
+	size_t i;
 
-/*
- * Room for one self-test: its result, and its report, of which each character
- * could be a newline that gets "# " in front.
- */
-#define RESULT_SIZE (NAME_SIZE + 32 + 3 * VEXFS_REPORT_SIZE)
+	for (i = 0; i < len; i++) {
+		bytes[i] = 7 + 31 * i;
+		sum += bytes[i];
+	}
+	return sum;
+}
 
-/* Two runs at once would see each other's allocations. */
-static DEFINE_MUTEX(one_run);
+KTEST(slices, test)
+{
+	uint8_t bytes[300];
+	u64 sum = fill(bytes, sizeof(bytes));
 
-struct ktap {
-	size_t tests;		/* how many have a result */
-	struct vexfs_report report;
-	size_t used;
-	size_t size;
-	char text[];
+	KTEST_EXPECT_EQ(test, vexfs_rs_test_sum(bytes, sizeof(bytes)), sum);
+	KTEST_EXPECT_EQ(test, vexfs_rs_test_sum(bytes, sizeof(bytes) - 1), sum - bytes[299]);
+	KTEST_EXPECT_EQ(test, vexfs_rs_test_sum(bytes, 0), 0);
+	KTEST_EXPECT_EQ(test, vexfs_rs_test_sum(NULL, 0), 0);
+}
+
+/* Expects that Rust answers @text with @expected, or with the error @err. */
+static void expect_upper(struct ktest *test, const char *text, size_t len, size_t size,
+			 int err, const char *expected)
+{
+	uint8_t out[16] = {};
+	size_t used = 0;
+
+	KTEST_EXPECT_EQ(test, vexfs_rs_test_upper((const uint8_t *)text, len, out, size, &used),
+			err);
+	KTEST_EXPECT_BYTES(test, out, used, expected, strlen(expected));
+	KTEST_EXPECT_EQ(test, out[strlen(expected)], 0);
+}
+
+KTEST(text, test)
+{
+	expect_upper(test, "vexfs 6.1", 9, 15, 0, "VEXFS 6.1");
+	expect_upper(test, "vexfs", 5, 5, 0, "VEXFS");
+	expect_upper(test, "vexfs", 5, 4, -ENOSPC, "");
+	expect_upper(test, "", 0, 0, 0, "");
+	expect_upper(test, NULL, 0, 15, 0, "");
+	/* a letter that is not ASCII stays as it is */
+	expect_upper(test, "v\xc3\xa9x", 4, 15, 0, "V\xc3\xa9X");
+}
+
+KTEST(text_bad_utf8, test)
+{
+	expect_upper(test, "v\xffx", 3, 15, -EILSEQ, "");		/* never valid */
+	expect_upper(test, "v\xc3", 2, 15, -EILSEQ, "");		/* cut off */
+	expect_upper(test, "\xc0\xaf", 2, 15, -EILSEQ, "");		/* overlong */
+	expect_upper(test, "\xed\xa0\x80", 3, 15, -EILSEQ, "");	/* a surrogate */
+}
+
+/* Expects that Rust finds a text of @length in the buffer, or the error @err. */
+static void expect_length(struct ktest *test, const char *buffer, size_t size,
+			  int err, size_t length)
+{
+	size_t got = 0;
+
+	KTEST_EXPECT_EQ(test, vexfs_rs_test_text_length((const uint8_t *)buffer, size, &got), err);
+	KTEST_EXPECT_EQ(test, got, length);
+}
+
+KTEST(strings, test)
+{
+	expect_length(test, "vexfs", 6, 0, 5);
+	expect_length(test, "vex\0fs", 7, 0, 3);
+	expect_length(test, "", 1, 0, 0);
+	expect_length(test, "vexfs", 5, -EINVAL, 0);
+	expect_length(test, NULL, 0, -EINVAL, 0);
+	expect_length(test, "v\xff", 3, -EILSEQ, 0);
+
+	KTEST_EXPECT_EQ(test, vexfs_rs_test_string_sum("ab\xff"), 'a' + 'b' + 0xff);
+	KTEST_EXPECT_EQ(test, vexfs_rs_test_string_sum(""), 0);
+}
+
+KTEST(errors, test)
+{
+	uint32_t index;
+	int err;
+
+	for (index = 0; ; index++) {
+		err = vexfs_c_test_error(index);
+		KTEST_EXPECT_EQ(test, vexfs_rs_test_error(index), err);
+		if (!err)
+			break;
+	}
+	KTEST_EXPECT_EQ(test, vexfs_rs_test_error(U32_MAX), 0);
+}
+
+/* Expects that Rust calculates @result, or gives the error @err and nothing else. */
+static void expect_result(struct ktest *test, char operator, int64_t left, int64_t right,
+			  int err, int64_t result)
+{
+	int64_t got = 0;
+
+	KTEST_EXPECT_EQ(test, vexfs_rs_test_calculate(operator, left, right, &got), err);
+	KTEST_EXPECT_EQ(test, got, result);
+}
+
+KTEST(arithmetic, test)
+{
+	expect_result(test, '+', S64_MAX - 1, 1, 0, S64_MAX);
+	expect_result(test, '+', S64_MAX, 1, -EOVERFLOW, 0);
+	expect_result(test, '+', S64_MIN, -1, -EOVERFLOW, 0);
+	expect_result(test, '-', S64_MIN + 1, 1, 0, S64_MIN);
+	expect_result(test, '-', S64_MIN, 1, -EOVERFLOW, 0);
+	expect_result(test, '*', 1LL << 31, -(1LL << 32), 0, S64_MIN);
+	expect_result(test, '*', 1LL << 31, 1LL << 32, -EOVERFLOW, 0);
+	expect_result(test, '/', -7, 2, 0, -3);
+	expect_result(test, '/', 7, 0, -EDOM, 0);
+	expect_result(test, '/', S64_MIN, -1, -EOVERFLOW, 0);
+	expect_result(test, '%', 7, 2, -EINVAL, 0);
+}
+
+struct visited {
+	uint8_t bytes[8];
+	size_t count;
+	size_t stop_after;	/* refuse the byte after so many */
 };
 
-static __printf(2, 3) void print(struct ktap *ktap, const char *format, ...)
+static int32_t remember(void *context, uint8_t byte)
 {
-	va_list args;
+	struct visited *visited = context;
 
-	va_start(args, format);
-	ktap->used += vscnprintf(ktap->text + ktap->used, ktap->size - ktap->used, format, args);
-	va_end(args);
+	if (visited->count == visited->stop_after)
+		return -ECANCELED;
+	visited->bytes[visited->count++] = byte;
+	return 0;
 }
 
-static __printf(2, 3) void complain(struct vexfs_report *report, const char *format, ...)
+KTEST(callback, test)
 {
-	va_list args;
+	static const uint8_t data[] = { 9, 0, 255, 4 };
+	struct visited visited = { .stop_after = sizeof(visited.bytes) };
 
-	report->failed = true;
-	va_start(args, format);
-	report->used += vscnprintf(report->text + report->used,
-				   sizeof(report->text) - report->used, format, args);
-	va_end(args);
+	KTEST_EXPECT_EQ(test, vexfs_rs_test_visit(data, sizeof(data), remember, &visited), 0);
+	KTEST_EXPECT_BYTES(test, visited.bytes, visited.count, data, sizeof(data));
+
+	visited = (struct visited){ .stop_after = 2 };
+	KTEST_EXPECT_EQ(test, vexfs_rs_test_visit(data, sizeof(data), remember, &visited),
+			-ECANCELED);
+	KTEST_EXPECT_BYTES(test, visited.bytes, visited.count, data, 2);
+
+	visited = (struct visited){ .stop_after = 0 };
+	KTEST_EXPECT_EQ(test, vexfs_rs_test_visit(NULL, 0, remember, &visited), 0);
+	KTEST_EXPECT_EQ(test, vexfs_rs_test_visit(data, sizeof(data), NULL, &visited), -EINVAL);
 }
 
-void vexfs_expect_unsigned(struct vexfs_report *report, const char *what, u64 expected, u64 got)
+/* Called by Rust, calls Rust. */
+static int32_t sum_again(void *context, uint8_t byte)
 {
-	if (expected != got)
-		complain(report, "%s: expected %llu, got %llu\n", what, expected, got);
+	u64 *total = context;
+	uint8_t twice[2] = { byte, byte };
+
+	*total += vexfs_rs_test_sum(twice, sizeof(twice));
+	return 0;
 }
 
-void vexfs_expect_signed(struct vexfs_report *report, const char *what, s64 expected, s64 got)
+KTEST(reentry, test)
 {
-	if (expected != got)
-		complain(report, "%s: expected %lld, got %lld\n", what, expected, got);
+	static const uint8_t data[] = { 1, 20, 200 };
+	u64 total = 0;
+
+	KTEST_EXPECT_EQ(test, vexfs_rs_test_visit(data, sizeof(data), sum_again, &total), 0);
+	KTEST_EXPECT_EQ(test, total, 2 * (1 + 20 + 200));
+
+	KTEST_EXPECT_EQ(test, vexfs_rs_test_descend(16), 16 * 17 / 2);
+	KTEST_EXPECT_EQ(test, vexfs_rs_test_descend(0), 0);
 }
 
-/* Bytes between quotes, those that are not printable in hexadecimal. */
-static void complain_quoted(struct vexfs_report *report, const u8 *bytes, size_t len)
+KTEST(ownership, test)
+{
+	u64 count = vexfs_c_alloc_count();
+	uint64_t total = 0;
+	void *counter;
+	void *other;
+
+	counter = vexfs_rs_test_counter_new(40);
+	other = vexfs_rs_test_counter_new(U64_MAX);
+	KTEST_EXPECT_EQ(test, !!counter + !!other, 2);
+	if (!counter || !other)
+		goto out;
+	KTEST_EXPECT_EQ(test, vexfs_c_alloc_count(), count + 2);
+
+	KTEST_EXPECT_EQ(test, vexfs_rs_test_counter_add(counter, 2, &total), 0);
+	KTEST_EXPECT_EQ(test, total, 42);
+	KTEST_EXPECT_EQ(test, vexfs_rs_test_counter_add(other, 1, &total), -EOVERFLOW);
+	KTEST_EXPECT_EQ(test, total, 42);
+	KTEST_EXPECT_EQ(test, vexfs_rs_test_counter_add(other, 0, &total), 0);
+	KTEST_EXPECT_EQ(test, total, U64_MAX);
+out:
+	vexfs_rs_test_counter_free(other);
+	vexfs_rs_test_counter_free(counter);
+	vexfs_rs_test_counter_free(NULL);
+	KTEST_EXPECT_EQ(test, vexfs_c_alloc_count(), count);
+}
+
+KTEST(refusals, test)
+{
+	uint8_t challenge[VEXFS_PROOF_MAX + 1] = {};
+	uint64_t answer = 0;
+
+	KTEST_EXPECT_EQ(test, vexfs_rs_proof(challenge, sizeof(challenge), &answer), -EINVAL);
+	KTEST_EXPECT_EQ(test, answer, 0);
+}
+
+/* Offered to Rust */
+
+uint64_t vexfs_c_test_sum(const uint8_t *data, size_t len)
+{
+	u64 sum = 0;
+	size_t i;
+
+	for (i = 0; i < len; i++)
+		sum += data[i];
+	return sum;
+}
+
+int32_t vexfs_c_test_reverse(const uint8_t *data, size_t len, uint8_t *out, size_t size)
 {
 	size_t i;
 
-	complain(report, "\"");
-	for (i = 0; i < len; i++) {
-		if (isascii(bytes[i]) && isprint(bytes[i]))
-			complain(report, "%c", bytes[i]);
-		else
-			complain(report, "\\x%02x", bytes[i]);
-	}
-	complain(report, "\"");
-}
-
-void vexfs_expect_bytes(struct vexfs_report *report, const char *what,
-			const void *expected, size_t expected_len,
-			const void *got, size_t got_len)
-{
-	if (expected_len == got_len && !memcmp(expected, got, got_len))
-		return;
-	complain(report, "%s: expected ", what);
-	complain_quoted(report, expected, expected_len);
-	complain(report, ", got ");
-	complain_quoted(report, got, got_len);
-	complain(report, "\n");
-}
-
-/* The result of the test that was run last, and its report line by line. */
-static void print_result(struct ktap *ktap, const char *name)
-{
-	struct vexfs_report *report = &ktap->report;
-	size_t begin = 0;
-
-	while (report->failed && begin < report->used) {
-		const char *line = report->text + begin;
-		size_t rest = report->used - begin;
-		const char *end = memchr(line, '\n', rest);
-		size_t len = end ? end - line : rest;
-
-		print(ktap, "# %.*s\n", (int)len, line);
-		begin += len + 1;
-	}
-	ktap->tests++;
-	print(ktap, "%s %zu %s\n", report->failed ? "not ok" : "ok", ktap->tests, name);
-}
-
-static void begin_test(struct ktap *ktap)
-{
-	ktap->report.used = 0;
-	ktap->report.failed = false;
-}
-
-/* A self-test that Rust judges. */
-static void run_rust_test(struct ktap *ktap, size_t index)
-{
-	struct vexfs_report *report = &ktap->report;
-	char name[NAME_SIZE] = "";
-	size_t name_len = 0;
-	int err;
-
-	begin_test(ktap);
-	err = vexfs_rs_selftest_name(index, (uint8_t *)name, sizeof(name) - 1, &name_len);
-	if (err) {
-		complain(report, "the name of Rust's test %zu gives error %d\n", index, err);
-		print_result(ktap, "rust.unnamed");
-		return;
-	}
-	name[name_len] = '\0';
-
-	err = vexfs_rs_selftest_run(index, (uint8_t *)report->text, sizeof(report->text),
-				    &report->used);
-	report->failed = err != 0;
-	if (err < 0)
-		complain(report, "expected 0 or 1, got error %d\n", err);
-	print_result(ktap, name);
-}
-
-/* Every test before this one has freed what it allocated. */
-static void check_balance(struct ktap *ktap, u64 count, u64 bytes)
-{
-	begin_test(ktap);
-	vexfs_expect_unsigned(&ktap->report, "allocations after all tests", count,
-			      vexfs_c_alloc_count());
-	vexfs_expect_unsigned(&ktap->report, "bytes allocated after all tests", bytes,
-			      vexfs_c_alloc_bytes());
-	print_result(ktap, "c.memory.all_freed");
-}
-
-static void run_all(struct ktap *ktap, size_t plan)
-{
-	const struct vexfs_selftest *test;
-	u64 count = vexfs_c_alloc_count();
-	u64 bytes = vexfs_c_alloc_bytes();
-	size_t index;
-
-	print(ktap, "KTAP version 1\n1..%zu\n", plan);
-	for (index = 0; index < vexfs_rs_selftest_count(); index++)
-		run_rust_test(ktap, index);
-	for (test = vexfs_boundary_tests; test->name; test++) {
-		begin_test(ktap);
-		test->run(&ktap->report);
-		print_result(ktap, test->name);
-	}
-	check_balance(ktap, count, bytes);
-}
-
-static size_t count_all(void)
-{
-	const struct vexfs_selftest *test = vexfs_boundary_tests;
-
-	while (test->name)
-		test++;
-	return vexfs_rs_selftest_count() + (test - vexfs_boundary_tests) + 1;
-}
-
-static int selftest_open(struct inode *inode, struct file *file)
-{
-	size_t plan = count_all();
-	size_t size = (plan + 1) * RESULT_SIZE;
-	struct ktap *ktap;
-	int err;
-
-	ktap = kvzalloc(struct_size(ktap, text, size), GFP_KERNEL);
-	if (!ktap)
-		return -ENOMEM;
-	ktap->size = size;
-
-	err = mutex_lock_interruptible(&one_run);
-	if (err) {
-		kvfree(ktap);
-		return err;
-	}
-	run_all(ktap, plan);
-	mutex_unlock(&one_run);
-
-	file->private_data = ktap;
+	if (size < len)
+		return -ENOSPC;
+	for (i = 0; i < len; i++)
+		out[i] = data[len - 1 - i];
 	return 0;
 }
 
-static int selftest_release(struct inode *inode, struct file *file)
+const char *vexfs_c_test_string(uint32_t index)
 {
-	kvfree(file->private_data);
-	return 0;
+	static const char *const strings[] = { "", "vexfs", "v\xffx" };
+
+	return index < ARRAY_SIZE(strings) ? strings[index] : NULL;
 }
 
-static ssize_t selftest_read(struct file *file, char __user *to, size_t count, loff_t *pos)
+int32_t vexfs_c_test_error(uint32_t index)
 {
-	struct ktap *ktap = file->private_data;
+	static const int32_t errors[] = {
+		-ENOMEM, -EINVAL, -ENODATA, -ENOSPC, -EILSEQ, -EOVERFLOW, -EDOM,
+	};
 
-	return simple_read_from_buffer(to, count, pos, ktap->text, ktap->used);
+	return index < ARRAY_SIZE(errors) ? errors[index] : 0;
 }
 
-const struct file_operations vexfs_selftest_fops = {
-	.owner = THIS_MODULE,
-	.open = selftest_open,
-	.release = selftest_release,
-	.read = selftest_read,
-	.llseek = default_llseek,
-};
+int32_t vexfs_c_test_count_down(uint64_t count,
+				int32_t (*visit)(void *context, uint64_t number), void *context)
+{
+	int32_t result = 0;
+
+	if (!visit)
+		return -EINVAL;
+	while (count && !result)
+		result = visit(context, --count);
+	return result;
+}
+
+uint64_t vexfs_c_test_descend(uint32_t depth)
+{
+	return depth ? depth + vexfs_rs_test_descend(depth - 1) : 0;
+}

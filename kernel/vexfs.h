@@ -107,43 +107,9 @@ int32_t vexfs_rs_init(void);
 int32_t vexfs_rs_proof(const uint8_t *challenge, size_t len, uint64_t *answer);
 
 /*
- * Self-tests that Rust judges: selftest.c calls glue/src/selftest.
- *
- * They are numbered from 0 and run one at a time: the caller sees to it that
- * two never run at once.
- */
-
-/**
- * vexfs_rs_selftest_count() - how many there are
- */
-size_t vexfs_rs_selftest_count(void);
-
-/**
- * vexfs_rs_selftest_name() - name of a self-test
- * @index: which
- * @name: where the name is put: lower-case letters, digits, '_' and '.'
- * @size: room at @name
- * @used: length of the name
- *
- * Return: 0; -EINVAL: no such test; -ENOSPC: @size is too small.
- */
-int32_t vexfs_rs_selftest_name(size_t index, uint8_t *name, size_t size, size_t *used);
-
-/**
- * vexfs_rs_selftest_run() - run a self-test
- * @index: which
- * @report: where the reasons are put if it fails: lines that end in a newline,
- *          cut off where there is no more room
- * @size: room at @report
- * @used: length of what was put there
- *
- * Return: 0: passed; 1: failed; -EINVAL: no such test.
- */
-int32_t vexfs_rs_selftest_run(size_t index, uint8_t *report, size_t size, size_t *used);
-
-/*
- * What the self-tests use to cross the boundary, C to Rust:
- * selftest_boundary.c calls glue/src/selftest/offered.rs, and judges.
+ * What the tests use to cross the boundary, C to Rust: selftest.c calls
+ * glue/src/selftest/offered.rs, and judges. All of this is in builds with
+ * tests only (VEXLAB_TEST).
  */
 
 /**
@@ -250,8 +216,8 @@ int32_t vexfs_rs_test_counter_add(void *counter, uint64_t amount, uint64_t *tota
 void vexfs_rs_test_counter_free(void *counter);
 
 /*
- * What the self-tests use to cross the boundary, Rust to C:
- * glue/src/selftest/boundary.rs calls selftest_boundary.c, and judges.
+ * What the tests use to cross the boundary, Rust to C:
+ * glue/src/selftest/boundary.rs calls selftest.c, and judges.
  */
 
 /**

@@ -5,7 +5,7 @@
 
 use std::sync::LazyLock;
 
-use ko::{Allowance, Exports, Kernel, Options, OwnModule, Policy};
+use ko::{Allowance, Answer, Exports, Kernel, Options, OwnModule, Policy, Symbolised, TracePlace};
 
 /// The target of a name.
 pub fn target(name: &str) -> Option<fn(&[u8])> {
@@ -14,12 +14,13 @@ pub fn target(name: &str) -> Option<fn(&[u8])> {
         "relax" => relax,
         "archive" => archive,
         "kernel" => kernel,
+        "symbolise" => symbolise,
         _ => return None,
     })
 }
 
 /// The names of all targets.
-pub const TARGETS: [&str; 4] = ["check", "relax", "archive", "kernel"];
+pub const TARGETS: [&str; 5] = ["check", "relax", "archive", "kernel", "symbolise"];
 
 /// A module, judged by kernels with each form of the loader and with every option.
 pub fn check(bytes: &[u8]) {
@@ -52,6 +53,20 @@ pub fn kernel(bytes: &[u8]) {
     let _ = ko::builtin_in_sysfs(bytes);
     let _ = OwnModule::read(bytes);
     let _ = Exports::parse(&String::from_utf8_lossy(bytes));
+}
+
+/// A module that has crashed, asked for places in its sources.
+pub fn symbolise(bytes: &[u8]) {
+    let Ok(file) = Symbolised::read(bytes) else { return };
+    let index = file.index();
+    for (symbol, size) in file.symbols().take(64) {
+        for offset in 0..size.min(32) {
+            let place = TracePlace { symbol, offset, size, exact: offset % 2 == 0 };
+            if let Answer::Found(places) = index.find(&place) {
+                assert!(!places.is_empty() && places.iter().all(|place| place.function.len() < 1100));
+            }
+        }
+    }
 }
 
 static KERNELS: LazyLock<Vec<Kernel>> = LazyLock::new(|| {

@@ -79,7 +79,14 @@ fn trial(name: String) -> Trial {
             provision(kernel);
         }
         let _turn = Slot::wait();
-        in_context(Duration::from_secs(expected.timeout), |context| judge(context, &name, &expected));
+        in_context(Duration::from_secs(expected.timeout), |context| {
+            judge(
+                context,
+                &name,
+                &expected,
+                if expected.kernel.is_some() { 1 } else { kernels.kernels.len() },
+            );
+        });
         Ok(())
     })
 }
@@ -89,7 +96,8 @@ fn read<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, Failed> {
     Ok(toml::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?)
 }
 
-fn judge(context: &Context, name: &str, expected: &Expectation) {
+/// Each of so many kernels comes to the verdict, and each has said what is expected on standard output.
+fn judge(context: &Context, name: &str, expected: &Expectation, kernels: usize) {
     let dir = context.case(name);
     if let Some(package) = &expected.source_package {
         copy(&source_of(context, package), &dir);
@@ -104,19 +112,26 @@ fn judge(context: &Context, name: &str, expected: &Expectation) {
     if has_verdict {
         let verdict = format!("{class}: ");
         let lines = ended.stdout.lines().filter(|line| line.starts_with(&verdict)).count();
-        assert_eq!(lines, 1, "{name}: one verdict {class}; {ended}");
+        assert_eq!(lines, kernels, "{name}: verdicts {class}; {ended}");
     }
     let texts = |texts: &[String]| -> Vec<String> {
         texts.iter().map(|text| text.replace("{dir}", &dir.display().to_string())).collect()
     };
-    expect(name, &ended, &ended.stdout, &texts(&expected.stdout), |count| count > 0, "is in stdout");
+    expect(name, &ended, &ended.stdout, &texts(&expected.stdout), |count| count >= kernels, "is in stdout");
     expect(name, &ended, &ended.stderr, &texts(&expected.stderr), |count| count > 0, "is in stderr");
     expect(name, &ended, &ended.stderr, &texts(&expected.once), |count| count == 1, "is in stderr once");
     expect(name, &ended, &ended.stdout, &texts(&expected.stdout_not), |count| count == 0, "is not in stdout");
     expect(name, &ended, &ended.stderr, &texts(&expected.stderr_not), |count| count == 0, "is not in stderr");
 }
 
-fn expect(name: &str, ended: &Ended, output: &str, texts: &[String], good: fn(usize) -> bool, what: &str) {
+fn expect(
+    name: &str,
+    ended: &Ended,
+    output: &str,
+    texts: &[String],
+    good: impl Fn(usize) -> bool,
+    what: &str,
+) {
     for text in texts {
         let count = output.lines().filter(|line| has(line, text)).count();
         assert!(good(count), "{name}: `{text}` {what}, but is in {count} lines; {ended}");

@@ -106,7 +106,7 @@ fn unknown_option(context: &Context) {
 
       tip: a similar argument exists: '--kernel'
 
-    Usage: vexlab test --kernel <KERNEL>
+    Usage: vexlab test --kernel <KERNEL> [FILTER]...
 
     For more information, try '--help'.
     ");
@@ -134,6 +134,7 @@ fn exit_statuses(context: &Context) {
     | 15 | `hang` | A phase took longer than its time-out, or the machine fell silent. |
     | 16 | `unload-failed` | The module could not be unloaded. |
     | 17 | `machine-lost` | The machine ended without its end message. |
+    | 18 | `leak` | The module left something behind when it was unloaded, or when its init failed. |
     | 20 | `lab-failed` | The lab could not do its work; nothing is known about the module. |
     | 130 | `interrupted` | The run was interrupted. |
     ");

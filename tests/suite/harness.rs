@@ -216,10 +216,19 @@ impl Slot {
     }
 }
 
-/// Copies a folder: its files, folders and links.
+/// Copies a folder: its files and folders, and what links in it lead to.
 pub(crate) fn copy(from: &Path, to: &Path) {
-    let copied = Command::new("cp").arg("-rT").args([from, to]).status().expect("cp can be started");
+    let copied = Command::new("cp").arg("-rLT").args([from, to]).status().expect("cp can be started");
     assert!(copied.success(), "copy {} to {}", from.display(), to.display());
+}
+
+/// Puts the crates that a Rust side's tests need where `kernel/glue` finds them, if that is below `dir`.
+pub(crate) fn copy_ktest(dir: &Path) {
+    let crates = dir.join("crates");
+    fs::create_dir(&crates).expect("a folder for the crates");
+    for name in ["ktest", "ktest-macros"] {
+        copy(&root().join("crates").join(name), &crates.join(name));
+    }
 }
 
 /// The processes whose command line has this text, by their number.

@@ -126,6 +126,21 @@ fn what_does_not_go_with_one(context: &Context) {
     error: --watch does not go with the image debian-12
       help: leave --root away: it works in a machine with a kernel of vexlab's
     ");
+    for (arguments, what) in [
+        (&["a_name"][..], "a filter"),
+        (&["--list"], "--list"),
+        (&["--jobs", "2"], "--jobs"),
+        (&["--retries", "1"], "--retries"),
+        (&["--repeat", "2"], "--repeat"),
+        (&["--fail-fast"], "--fail-fast"),
+        (&["--isolated"], "--isolated"),
+    ] {
+        let refused = told(&[&["test", "--root", "debian-12"], arguments].concat());
+        let words = format!("error: {what} does not go with the image debian-12");
+        assert!(refused.starts_with("status 2") && refused.contains(&words), "{refused}");
+        let refused = told(&[&["test", "--in", "debian-12"], arguments].concat());
+        assert!(refused.starts_with("status 2") && refused.contains("cannot be used with"), "{refused}");
+    }
     insta::assert_snapshot!(told(&["run", "--root", "debian-12", "--src=/usr", "--", "true"]), @r"
     status 2
     error: the module is built from the project's folder on /src, where /usr can't be then
@@ -372,6 +387,10 @@ fn commands_beside_the_module(context: &Context) {
     assert_eq!((ended.status, ended.stdout.as_str()), (7, "good_c \nroot\n/src\ntyped\n"), "{ended}");
     let ended = run("echo c >/proc/sysrq-trigger; sleep 600");
     assert!(ended.status == 14 && ended.stdout.contains("sysrq triggered crash"), "{ended}");
+    let console = ended.stdout.lines().find_map(|line| line.strip_prefix("  console: "));
+    let id = Path::new(console.expect("a console is kept")).iter().nth_back(1).expect("a run has a folder");
+    let log = context.vexlab(["log", &id.to_string_lossy()]).run();
+    assert!(log.stdout.contains(&format!("oops: good_c on {name} ")), "{log}");
     let shell = context.vexlab(["shell", "--no-module", "--root", &name]).dir(&dir);
     let ended = shell.input(b"grep '^good_c' /proc/modules; uname -n; exit 3\n").run();
     assert_eq!((ended.status, ended.stdout.as_str()), (3, "vexlab\n"), "{ended}");

@@ -11,7 +11,7 @@ use lab::event::Silent;
 use libtest_mimic::Trial;
 
 use crate::call::Ended;
-use crate::harness::{Context, KERNEL, USUAL, copy, machine, plain, root};
+use crate::harness::{Context, KERNEL, USUAL, copy, copy_ktest, machine, plain, root};
 
 const LIMIT: Duration = Duration::from_secs(300);
 
@@ -230,6 +230,7 @@ fn compiled_without_the_flags(context: &Context) {
     let module = context.dir().join("module");
     copy(&root().join("kernel"), &module);
     drop(fs::remove_dir_all(module.join("glue/target")));
+    copy_ktest(&context.dir());
     let target = context.dir().join("target");
     let cache = Cache::at(context.cache().join("vexlab")).expect("the cache is there");
     let lab = Lab { cache, reporter: Arc::new(Silent), cancel: Cancel::default() };
@@ -237,6 +238,7 @@ fn compiled_without_the_flags(context: &Context) {
     let cargo = context.program(&toolchain.cargo).dir(&module.join("glue")).env("RUSTC", &toolchain.rustc);
     let ended = cargo
         .args(["build", "--release", "--quiet", "-Zbuild-std=core,alloc", "--target", "x86_64-unknown-none"])
+        .args(["--features", "ktest"])
         .env("RUSTC_BOOTSTRAP", "1")
         .env("CARGO_ENCODED_RUSTFLAGS", "")
         .env("CARGO_TARGET_DIR", &target)
@@ -255,7 +257,7 @@ fn compiled_without_the_flags(context: &Context) {
     fs::write(module.join("Kbuild"), kbuild + "\n" + rule).expect("the copy can be written");
     let manifest = format!(
         "kernels = [\"{KERNEL}\"]\n[module]\nname = \"vexfs\"\n[[test]]\nname = \"selftest\"\nktap = \
-         \"/sys/kernel/debug/vexfs/selftest\"\n"
+         \"/sys/kernel/debug/vexfs/ktap\"\n"
     );
     fs::write(module.join("vexlab.toml"), manifest).expect("the copy can be written");
     let ended = context.vexlab(["test"]).dir(&module).run();

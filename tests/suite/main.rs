@@ -35,22 +35,30 @@ mod interrupts;
 mod kernels;
 /// Static libraries as objects for a module.
 mod link;
+/// Machines that are killed, and programs that are stopped, in each phase of a run.
+mod lost;
 /// A mirror of the archive that can be made to lie.
 mod mirror;
 /// Kernels from packages: fetched once, whole or not at all.
 mod packages;
 /// What is made again when a source has changed, and what is not.
 mod rebuild;
+/// Reports of runs, and the records of past ones.
+mod reports;
 /// Commands in a machine.
 mod run;
 /// The kernel of the machine below is out of reach.
 mod safety;
 /// Runs that start from a machine that has booted already.
 mod saved;
+/// Which tests are carried out, and how.
+mod selection;
 /// What a machine is shown of its host.
 mod share;
 /// A shell in a machine, on a real terminal.
 mod shell;
+/// Places in the sources for what kernels print of crashes.
+mod traces;
 /// This repository's own module: the real thing.
 mod vexfs;
 /// Testing again with each change.
@@ -72,14 +80,18 @@ fn main() {
         interrupts::tests(),
         kernels::tests(),
         link::tests(),
+        lost::tests(),
         packages::tests(),
         rebuild::tests(),
+        reports::tests(),
         run::tests(),
         safety::tests(),
         saved::tests(),
+        selection::tests(),
         gdb::tests(),
         share::tests(),
         shell::tests(),
+        traces::tests(),
         vexfs::tests(),
         watch::tests(),
     ] {

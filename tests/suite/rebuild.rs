@@ -18,6 +18,8 @@ pub(crate) fn tests() -> Vec<Trial> {
         machine("rebuild::header_changed", LIMIT, header_changed),
         machine("rebuild::included_header_changed", LIMIT, included_header_changed),
         machine("rebuild::prototype_changed", LIMIT, prototype_changed),
+        machine("rebuild::parts_make_what_the_whole_makes", LIMIT, parts_make_what_the_whole_makes),
+        machine("rebuild::a_changed_kbuild_file_is_followed", LIMIT, a_changed_kbuild_file_is_followed),
         machine("rebuild::a_change_takes_effect", LIMIT, a_change_takes_effect),
     ]
 }
@@ -138,6 +140,51 @@ fn prototype_changed(context: &Context) {
     let ended = context.vexlab(["build"]).dir(&dir).run();
     assert_eq!(ended.status, 10, "{ended}");
     assert!(ended.stderr.contains("good_rust_count"), "{ended}");
+}
+
+/// When the kernel's top Makefile was called last, which then keeps what it has called.
+fn top_makefile_called(dir: &Path) -> SystemTime {
+    let kept = dir.join("target/vexlab").join(KERNEL).join("kbuild-calls.json");
+    kept.metadata().and_then(|data| data.modified()).expect("the calls of Kbuild's parts are kept")
+}
+
+/// Without the kernel's top Makefile comes the module that comes with it, to the byte.
+fn parts_make_what_the_whole_makes(context: &Context) {
+    let dir = context.case("good_rust");
+    let made = dir.join("target/vexlab").join(KERNEL);
+    let modules = || ["good_rust.ko", "stripped.ko"].map(|file| fs::read(made.join(file)).expect("a module"));
+    build(context, &dir);
+    let (before, called) = (modules(), top_makefile_called(&dir));
+    edit(&dir.join("main.c"), "divisor = good_rust_divisor(48, 36);", "divisor = good_rust_divisor(48, 35);");
+    edit(&dir.join("rust/src/lib.rs"), "good_rust_count(1)", "good_rust_count(2)");
+    build(context, &dir);
+    let by_parts = modules();
+    assert!(by_parts != before, "nothing has changed");
+    assert_eq!(top_makefile_called(&dir), called, "the parts were called directly");
+
+    for kept in ["c-stamp", "kbuild-calls.json"] {
+        fs::remove_file(made.join(kept)).expect("it was kept");
+    }
+    fs::remove_dir_all(made.join("c")).expect("all that Kbuild has made");
+    build(context, &dir);
+    assert_ne!(top_makefile_called(&dir), called);
+    assert!(modules() == by_parts, "it is not the same module");
+}
+
+/// What the top Makefile may have read is never left to its parts; nor is a build that fails.
+fn a_changed_kbuild_file_is_followed(context: &Context) {
+    let dir = context.case("good_rust");
+    build(context, &dir);
+    let called = top_makefile_called(&dir);
+    edit(&dir.join("Kbuild"), "obj-m", "ccflags-y += -DNOTHING\nobj-m");
+    build(context, &dir);
+    assert_ne!(top_makefile_called(&dir), called);
+
+    edit(&dir.join("main.c"), "divisor = good_rust_divisor(48, 36);", "divisor = no_such_function();");
+    let ended = context.vexlab(["build"]).dir(&dir).run();
+    assert_eq!(ended.status, 10, "{ended}");
+    let said = ended.stderr.matches("error: implicit declaration of function").count();
+    assert_eq!(said, 1, "{ended}");
 }
 
 /// What is tested is the source as it is now.

@@ -197,7 +197,7 @@ fn broken_and_mended(context: &Context) {
     watched.has_verdict("✓b✓?✓ passed");
     watched.edit("vexlab.toml", "^good_c ", "^bad_c ");
     watched.has_verdict("✓b✓?✓✗ test-failed");
-    let ended = watched.interrupt(4);
+    let ended = watched.interrupt(5);
     assert!(
         ended.stderr.contains("vexlab.toml:4:1: unknown key `nam`\n  help: did you mean `name`?"),
         "{ended}"

@@ -131,14 +131,15 @@ impl<'a> Sections<'a> {
         tables.sort_unstable();
         tables.dedup();
         // A sound file's entries and lines are gone through twice at most.
-        let budget = Cell::new(8 * self.size + (1 << 16));
+        let full = 8 * self.size + (1 << 16);
         Debug {
             dwarf,
             headers,
             abbreviations: self.abbreviations,
             tables,
             parsed: RefCell::default(),
-            budget,
+            full,
+            budget: Cell::new(full),
         }
     }
 }
@@ -205,7 +206,9 @@ pub(crate) struct Debug<'d> {
     tables: Vec<usize>,
     /// Tables that were read.
     parsed: RefCell<HashMap<usize, Arc<Abbreviations>>>,
-    /// Steps that are left: entries' attributes, rows of lines, ranges, bytes of names.
+    /// The steps that a sound file needs at most.
+    full: usize,
+    /// Those that are left: entries' attributes, rows of lines, ranges, bytes of names.
     budget: Cell<usize>,
 }
 
@@ -217,6 +220,16 @@ impl<'d> Debug<'d> {
     pub(crate) fn spend(&self, steps: usize) -> Option<()> {
         self.budget.set(self.budget.get().checked_sub(steps)?);
         Some(())
+    }
+
+    /// What may be spent in all on what is gone through once.
+    pub(crate) fn full(&self) -> usize {
+        self.full
+    }
+
+    /// Goes on with another budget. Gives what was left of the one before.
+    pub(crate) fn exchange(&self, budget: usize) -> usize {
+        self.budget.replace(budget)
     }
 
     /// The units that can be read.

@@ -25,6 +25,7 @@ mod policy;
 mod relax;
 mod relocations;
 mod rules;
+mod symbolise;
 mod symbols;
 /// The tables in a module that the loader follows.
 mod tables;
@@ -33,9 +34,11 @@ pub use archive::{exports, undefined};
 pub use check::check;
 pub use finding::{Allowed, Errno, Finding, Measures, Report, Stack};
 pub use kernel::{Export, Exports, Kernel, Options, OwnModule, SymversError, builtin_in_sysfs};
+pub use names::readable;
 pub use policy::{Allowance, Policy};
 pub use relax::{GotUse, Reason, Relaxed, relax};
 pub use rules::{Class, Id, Rule, explain, rule_named, rules, rules_page};
+pub use symbolise::{Answer, Index, SourceLanguage, SourcePlace, Symbolised, TracePlace};
 
 use object::read::elf::{ElfFile64, SectionHeader};
 use object::{LittleEndian, Object};

@@ -14,8 +14,8 @@ pub(crate) const LONGEST: usize = 4096;
 /// More than is said of a name, in bytes.
 const LONGEST_SAID: usize = 1024;
 
-/// A symbol's name, demangled.
-pub(crate) fn readable(name: &str) -> String {
+/// A symbol's name, demangled, and cut where it is longer than anyone reads.
+pub fn readable(name: &str) -> String {
     let mut text = Limited(String::new());
     if write!(text, "{:#}", demangle(name)).is_err() {
         text.0.push('…');

@@ -7,6 +7,7 @@ use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use serde_json::{Value, json};
 
 use crate::Lab;
+use crate::build;
 use crate::error::{Error, Result};
 use crate::kernel::read_module;
 use crate::project::Project;
@@ -40,7 +41,11 @@ fn one(lab: &Lab, file: &Path, judges: &[ko::Kernel], project: Option<&Project>)
     let own =
         project.filter(|project| name.split_once(".ko").is_some_and(|(stem, _)| stem == project.name()));
     let judge = |kernel: &ko::Kernel| {
-        let policy = own.map(|own| own.manifest().check.policy(&kernel.name, Vec::new())).unwrap_or_default();
+        let policy = own.map(|own| ko::Policy {
+            partial: build::is_partial(own, file),
+            ..own.manifest().check.policy(&kernel.name, Vec::new())
+        });
+        let policy = policy.unwrap_or_default();
         let report = ko::check(kernel, &bytes, &policy);
         let strict = own.is_some_and(|own| own.manifest().check.strict);
         Judged { file: file.to_owned(), kernel: kernel.name.clone(), strict, report }

@@ -79,6 +79,8 @@ struct Seen {
     line: Vec<u8>,
     splats: Vec<Splat>,
     tail: std::collections::VecDeque<String>,
+    /// Why not all of it could be kept.
+    lost: Option<String>,
     ended: bool,
 }
 
@@ -100,6 +102,16 @@ impl Watch {
             }
         }
         self.changed.notify_all();
+    }
+
+    /// Not all of what came could be kept, and why.
+    pub fn lose(&self, why: &std::io::Error) {
+        self.lock().lost.get_or_insert_with(|| why.to_string());
+    }
+
+    /// Why what is kept is not all that came.
+    pub fn lost(&self) -> Option<String> {
+        self.lock().lost.clone()
     }
 
     /// No more bytes will come.

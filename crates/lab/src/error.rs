@@ -99,10 +99,12 @@ impl StdError for Error {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Told {
     kind: Kind,
-    message: String,
-    /// Each with its own cause behind it.
-    causes: Vec<String>,
-    remedy: Option<String>,
+    /// What failed.
+    pub message: String,
+    /// Why: each with its own cause behind it.
+    pub causes: Vec<String>,
+    /// What to do about it.
+    pub remedy: Option<String>,
 }
 
 impl From<&Error> for Told {

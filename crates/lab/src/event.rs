@@ -4,7 +4,10 @@
 
 use std::time::Duration;
 
-use crate::verdict::{Phase, TestResult};
+use crate::error::Error;
+use crate::run::{Failure, Record};
+use crate::splat::Splat;
+use crate::verdict::{Class, Phase, TestResult};
 
 /// Something that happened.
 #[derive(Debug)]
@@ -24,8 +27,30 @@ pub enum Event<'a> {
     Note(&'a str),
     /// A phase of a run is over.
     Phase(Phase, Duration),
+    /// A run of a module begins.
+    Begin {
+        /// The module as the verdict names it.
+        module: &'a str,
+        /// The kernel's name.
+        kernel: &'a str,
+    },
+    /// A test begins.
+    TestBegin {
+        /// Its name.
+        name: &'a str,
+    },
     /// A test ended.
     Test(&'a TestResult),
+    /// The kernel reported trouble.
+    Splat(&'a Splat),
+    /// A run is over.
+    End(&'a Record),
+    /// A run is over, and there is nothing to judge.
+    Failed(&'a Failure<'a>),
+    /// All runs that were asked for are over: the kernel and the class of each.
+    Summary(&'a [(String, Class)]),
+    /// What was asked for did not come to its end. Where that was in a run, `Failed` was told before.
+    Error(&'a Error),
     /// Output of the command in the machine, as it comes.
     Output(wire::Stream, &'a [u8]),
 }

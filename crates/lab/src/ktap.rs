@@ -111,6 +111,20 @@ pub fn parse(text: &str) -> (Vec<Line>, Option<Problem>) {
     (results, problem)
 }
 
+/// The result of the one test that a report is to be of, and its diagnostics.
+pub fn of_one(name: &str, text: &str) -> (Outcome, Vec<String>) {
+    let (mut lines, problem) = parse(text);
+    let why = match (problem, lines.len()) {
+        (None, 1) if lines[0].name == name => {
+            let line = lines.remove(0);
+            return (line.outcome, line.details);
+        }
+        (Some(problem), _) => problem.to_string(),
+        (None, _) => format!("it is not of the one test `{name}`"),
+    };
+    (Outcome::Failed, vec![format!("no complete KTAP report came: {why}")])
+}
+
 fn is_version(line: &str) -> bool {
     line.trim_end() == "KTAP version 1"
 }
@@ -168,6 +182,16 @@ mod tests {
         );
         assert_eq!(lines[1].details, ["expected 1, got 2"]);
         assert_eq!(lines[2].details, ["SKIP no disk"]);
+    }
+
+    #[test]
+    fn a_report_of_one_test_is_of_that_test() {
+        let one = |text| of_one("a", text);
+        assert_eq!(one("KTAP version 1\n1..1\nok 1 a\n"), (Outcome::Passed, Vec::new()));
+        let why = |text| one(text).1.join("\n");
+        insta::assert_snapshot!(why("KTAP version 1\n1..1\nok 1 b\n"), @"no complete KTAP report came: it is not of the one test `a`");
+        insta::assert_snapshot!(why("KTAP version 1\n1..1\n"), @"no complete KTAP report came: it announces 1 results and has 0");
+        assert_eq!(one("").0, Outcome::Failed);
     }
 
     #[test]

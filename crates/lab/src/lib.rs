@@ -61,6 +61,8 @@ pub mod saved;
 pub mod session;
 /// What a machine is shown of this host.
 pub mod share;
+/// Trouble that the kernel reports.
+pub mod splat;
 /// The Rust compiler and its library's source.
 pub mod toolchain;
 /// What a run ends in.
@@ -96,6 +98,16 @@ impl Lab {
     pub fn progress_end(&self) {
         self.reporter.event(&event::Event::ProgressEnd);
     }
+}
+
+/// A word that nobody else knows: 32 hexadecimal digits.
+///
+/// # Errors
+///
+/// When the kernel gives no random bytes.
+pub fn random_word() -> error::Result<String> {
+    let bytes = error::Context::context(random_bytes::<16>(), || "read random bytes".to_owned())?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Random bytes from the kernel.

@@ -52,6 +52,8 @@ pub enum Lost {
     Nonsense(String),
     /// QEMU won't, or can't, save or restore the machine.
     Control(String),
+    /// Whoever listened has heard enough.
+    Enough,
     /// The user stopped it.
     Interrupted(Error),
 }
@@ -68,6 +70,7 @@ impl fmt::Display for Lost {
             }
             Self::Nonsense(what) => write!(f, "the machine sent {what}"),
             Self::Control(what) => write!(f, "QEMU said: {what}"),
+            Self::Enough => write!(f, "nothing more was waited for"),
             Self::Interrupted(error) => error.fmt(f),
         }
     }
@@ -78,6 +81,8 @@ impl fmt::Display for Lost {
 pub struct LogRecord {
     /// The `printk` level, 0 to 7.
     pub level: u8,
+    /// When it was made: the time since the machine's kernel started.
+    pub at: Duration,
     /// The text.
     pub text: String,
 }
@@ -86,6 +91,11 @@ pub struct LogRecord {
 pub trait Listener {
     /// Output of the command, or content of the file.
     fn output(&mut self, stream: Stream, bytes: &[u8]);
+
+    /// Whether nothing more is to be waited for, the end of the request included.
+    fn has_enough(&self) -> bool {
+        false
+    }
 }
 
 /// A listener that keeps the output as one text.
@@ -313,8 +323,8 @@ impl Session {
     /// What comes next, at the latest after a moment. What the kernel and QEMU say on the side is kept.
     fn hear(&mut self) -> Result<Heard, Lost> {
         match self.incoming.recv_timeout(POLL) {
-            Ok(Event::Agent(Incoming::Reply(Reply::Log { level, text, .. }, _))) => {
-                self.log.push(LogRecord { level, text });
+            Ok(Event::Agent(Incoming::Reply(Reply::Log { level, uptime_micros, text }, _))) => {
+                self.log.push(LogRecord { level, at: Duration::from_micros(uptime_micros), text });
             }
             Ok(Event::Agent(Incoming::Reply(Reply::InputTaken { .. }, _))) => {}
             Ok(Event::Agent(Incoming::Reply(reply, arrived))) => return Ok(Heard::Reply(reply, arrived)),
@@ -448,6 +458,9 @@ impl Session {
             match self.hear()? {
                 Heard::Reply(Reply::Output { stream, data }, _) => {
                     listener.output(stream, &data);
+                    if listener.has_enough() {
+                        return Err(Lost::Enough);
+                    }
                     self.taken.count(data.len(), &self.outgoing)?;
                 }
                 Heard::Reply(Reply::Refused { reason }, _) => {
@@ -572,9 +585,31 @@ pub(crate) fn spawn(
 pub(crate) fn keep_console(mut console: UnixStream, mut file: File, watch: &Watch) {
     let mut buffer = [0; 4096];
     while let Ok(length @ 1..) = console.read(&mut buffer) {
-        // A full disk must not stop the machine: what can't be kept is still watched.
-        let _ = file.write_all(&buffer[..length]);
+        // A full disk must not stop the machine: what can't be kept is still watched, and the run is told.
+        if let Err(error) = file.write_all(&buffer[..length]) {
+            watch.lose(&error);
+        }
         watch.push(&buffer[..length]);
     }
     watch.end();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_console_that_can_not_be_kept_is_watched_all_the_same_and_is_told_of() {
+        for (file, lost) in
+            [("/dev/full", Some("No space left on device (os error 28)")), ("/dev/null", None)]
+        {
+            let (console, mut machine) = UnixStream::pair().unwrap();
+            machine.write_all(b"BUG: one\n").unwrap();
+            drop(machine);
+            let watch = Watch::default();
+            keep_console(console, File::options().append(true).open(file).unwrap(), &watch);
+            assert_eq!(watch.worst().unwrap().title, "BUG: one");
+            assert_eq!(watch.lost().as_deref(), lost);
+        }
+    }
 }

@@ -4,10 +4,13 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::{Error, Kind};
 
 /// The class that a run ends in: exactly one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Class {
     /// The module was loaded, tested and unloaded, and nothing was wrong.
     Passed,
@@ -29,6 +32,8 @@ pub enum Class {
     UnloadFailed,
     /// The machine ended without its end message.
     MachineLost,
+    /// The module left something behind when it was unloaded, or when its init failed.
+    Leak,
     /// The lab could not do its work; nothing is known about the module.
     LabFailed,
     /// The arguments or `vexlab.toml` are wrong; nothing was done.
@@ -39,7 +44,7 @@ pub enum Class {
 
 impl Class {
     /// All classes, in the order of their exit status.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Passed,
         Self::TestFailed,
         Self::Usage,
@@ -51,6 +56,7 @@ impl Class {
         Self::Hang,
         Self::UnloadFailed,
         Self::MachineLost,
+        Self::Leak,
         Self::LabFailed,
         Self::Interrupted,
     ];
@@ -96,6 +102,11 @@ impl Class {
             Self::Hang => (15, "hang", "A phase took longer than its time-out, or the machine fell silent."),
             Self::UnloadFailed => (16, "unload-failed", "The module could not be unloaded."),
             Self::MachineLost => (17, "machine-lost", "The machine ended without its end message."),
+            Self::Leak => (
+                18,
+                "leak",
+                "The module left something behind when it was unloaded, or when its init failed.",
+            ),
             Self::LabFailed => {
                 (20, "lab-failed", "The lab could not do its work; nothing is known about the module.")
             }
@@ -124,7 +135,8 @@ impl From<&Error> for Class {
 }
 
 /// A part of a run whose time is reported.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Phase {
     /// Finding or fetching the kernel and what the machine needs.
     Provision,
@@ -164,12 +176,15 @@ impl Phase {
 }
 
 /// How one test ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// It ran and what it checks holds.
     Passed,
     /// It ran and what it checks does not hold, or it did not come to its end.
     Failed,
+    /// It failed, and passed when it was run again on a fresh machine.
+    Flaky,
     /// It said itself that it did not run. That is no pass.
     Skipped,
 }
@@ -183,6 +198,8 @@ pub struct TestResult {
     pub outcome: Outcome,
     /// How long it took; `None` for one of several that were run together.
     pub time: Option<Duration>,
+    /// How often it was run: more than once where it failed and was to be tried again.
+    pub attempts: u32,
     /// Why, line by line: a failed test's diagnostics, a skipped one's reason.
     pub details: Vec<String>,
 }
@@ -214,6 +231,7 @@ mod tests {
     fn every_class_has_a_status_and_a_name_of_its_own() {
         for (index, class) in Class::ALL.iter().enumerate() {
             assert_eq!(Class::from_name(class.name()), Some(*class));
+            assert_eq!(serde_json::to_string(class).unwrap(), format!("\"{class}\""));
             for other in &Class::ALL[index + 1..] {
                 assert!(class.exit_status() < other.exit_status(), "{class} and {other}");
             }

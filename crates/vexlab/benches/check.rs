@@ -9,12 +9,15 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::SystemTime;
 
+use ko::{Answer, Index, Symbolised, TracePlace};
 use lab::Lab;
 use lab::cache::Cache;
 use lab::cancel::Cancel;
 use lab::event::Silent;
 use lab::kernel::{self, Kernel};
+use lab::splat::{Frame, Kind, ModuleFile, Splat, symbolise};
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use timing::{Times, run, seconds, timed};
 
@@ -23,6 +26,9 @@ const KERNEL: &str = "debian-6.1";
 
 /// How many C files the large module has, each with the debug information of what it includes.
 const FILES: usize = 12;
+
+/// How many frames the trace has whose places are looked for.
+const FRAMES: usize = 20;
 
 /// How often each is measured, in turn with the others.
 const ROUNDS: usize = 9;
@@ -103,8 +109,8 @@ impl Bench {
     fn own(&self) {
         let dir = self.dir.path().join("own");
         run(Command::new("git").args(["clone", "--quiet"]).args([&self.project, &dir]));
-        run(Command::new(&self.vexlab).args(["build", "-k", KERNEL]).current_dir(&dir));
-        let bytes = fs::read(dir.join(format!("target/vexlab/{KERNEL}/vexfs.ko"))).expect("vexfs.ko");
+        run(Command::new(&self.vexlab).args(["build", "--test", "-k", KERNEL]).current_dir(&dir));
+        let bytes = fs::read(dir.join(format!("target/vexlab/{KERNEL}-test/vexfs.ko"))).expect("vexfs.ko");
         let boot = ["run", "--accel", "tcg", "--cold", "-k", KERNEL, "--no-module", "--", "true"];
         let mut rows = [
             "booting: `vexlab run --cold --no-module -- true`",
@@ -125,6 +131,8 @@ impl Bench {
         }
         println!("## Checking vexfs.ko ({:.1} MB) before a run\n", bytes.len() as f64 / 1e6);
         table(&rows);
+        let file = dir.join(format!("target/vexlab/{KERNEL}/vexfs.ko"));
+        trace(&ModuleFile { name: "vexfs".to_owned(), file, root: dir }, &bytes);
     }
 
     /// All modules that the kernel ships.
@@ -190,6 +198,74 @@ impl Bench {
     fn objtool(&self, file: &Path) {
         // Its status tells of warnings, too.
         quiet(Command::new(&self.objtool).args(&self.objtool_arguments).arg(file));
+    }
+}
+
+/// The places of a trace of 20 frames, spread over the module's functions.
+fn trace(module: &ModuleFile, bytes: &[u8]) {
+    let file = Symbolised::read(bytes).expect("a module");
+    let index = file.index();
+    let mut symbols: Vec<(&str, u64)> = file.symbols().collect();
+    symbols.sort_unstable();
+    let middle = |(symbol, size): &(&'_ str, u64)| (symbol.to_string(), size / 2, *size);
+    let places: Vec<(String, u64, u64)> = symbols.iter().map(middle).collect();
+    let known = |(symbol, offset, size): &&(String, u64, u64)| {
+        let place = TracePlace { symbol, offset: *offset, size: *size, exact: true };
+        matches!(index.find(&place), Answer::Found(_))
+    };
+    let known: Vec<_> = places.iter().filter(known).collect();
+    let chosen: Vec<_> = known.iter().step_by(known.len() / FRAMES).take(FRAMES).collect();
+    assert_eq!(chosen.len(), FRAMES, "vexfs.ko has so many functions");
+    let ask = |index: &Index<'_>| {
+        for (symbol, offset, size) in &chosen {
+            let place = TracePlace { symbol, offset: *offset, size: *size, exact: true };
+            assert!(matches!(index.find(&place), Answer::Found(_)));
+        }
+    };
+    let frame = |(symbol, offset, size): &&&(String, u64, u64)| Frame {
+        symbol: symbol.clone(),
+        offset: *offset,
+        size: *size,
+        module: Some(module.name.clone()),
+        reliable: true,
+        exact: true,
+        places: Vec::new(),
+    };
+    let splat = splat(chosen.iter().map(frame).collect());
+    let mut rows = [
+        "all: the file read, its index, and the lines around each place",
+        "`ko` alone, cold: the index, and 20 places",
+        "`ko` alone, warm: 20 places",
+    ]
+    .map(|name| (name, Times::default()));
+    for round in 0..=ROUNDS {
+        let mut splats = [splat.clone()];
+        let times = [
+            seconds(|| symbolise(&mut splats, module, SystemTime::now()).expect("the module can be read")),
+            seconds(|| ask(&Symbolised::read(bytes).expect("a module").index())),
+            seconds(|| ask(&index)),
+        ];
+        assert!(splats[0].trace.iter().all(|frame| !frame.places.is_empty()));
+        if round > 0 {
+            rows.iter_mut().zip(times).for_each(|(row, time)| row.1.0.push(time));
+        }
+    }
+    println!("## Finding a trace of {FRAMES} frames in vexfs.ko's sources\n");
+    table(&rows);
+}
+
+fn splat(trace: Vec<Frame>) -> Splat {
+    Splat {
+        kind: Kind::Bug,
+        title: String::new(),
+        lines: Vec::new(),
+        trace,
+        registers: Vec::new(),
+        process: None,
+        cpu: None,
+        at: None,
+        during: None,
+        panic: None,
     }
 }
 

@@ -44,6 +44,10 @@ pub(crate) enum Command {
     Link(LinkArgs),
     /// Build the module, load it in a fresh machine, test it, unload it, and say the verdict
     Test(TestArgs),
+    /// Show past runs: a list of them, or one with its tests, verdict and traces
+    Log(LogArgs),
+    /// Make a page of runs: which test ended how on which kernel, times, traces with their source, consoles
+    Report(ReportArgs),
     /// Say what kernels would refuse in modules, and what is dangerous in them, without starting a machine
     ///
     /// The rules are in docs/rules.md.
@@ -178,6 +182,10 @@ pub(crate) struct BuildCommand {
     #[command(flatten)]
     pub(crate) build: BuildArgs,
 
+    /// Have the module's own tests in it, as `vexlab test` does
+    #[arg(long)]
+    pub(crate) test: bool,
+
     /// Build inside of a machine with a distribution, with its compiler and headers: one that is up, or a
     /// fresh one of an image (a name, or FILE.qcow2)
     #[arg(long = "in", value_name = "NAME", conflicts_with = "kernel")]
@@ -304,10 +312,48 @@ pub(crate) struct SourceArgs {
     pub(crate) rw: bool,
 }
 
+/// Which tests, and how.
+#[derive(Debug, Args)]
+pub(crate) struct SelectionArgs {
+    /// Only the tests with one of these texts in their name; the module is loaded and unloaded in any case
+    #[arg(value_name = "FILTER")]
+    pub(crate) filters: Vec<String>,
+
+    /// Test in so many machines at once
+    #[arg(short, long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) jobs: u16,
+
+    /// Try a test that failed so many times again, each on a fresh machine; one that passes then is flaky, which is
+    /// no failure
+    ///
+    /// Trouble that the kernel reported is not forgiven.
+    #[arg(long, value_name = "COUNT", default_value_t = 0)]
+    pub(crate) retries: u32,
+
+    /// Carry each test out so many times
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) repeat: u32,
+
+    /// Begin no test after one has failed
+    #[arg(long)]
+    pub(crate) fail_fast: bool,
+
+    /// Give each test a fresh machine of its own
+    #[arg(long)]
+    pub(crate) isolated: bool,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct TestArgs {
     #[command(flatten)]
     pub(crate) run: RunArgs,
+
+    #[command(flatten)]
+    pub(crate) selection: SelectionArgs,
+
+    /// List the tests that would be carried out, without carrying them out
+    #[arg(long, conflicts_with_all = ["watch", "inside"])]
+    pub(crate) list: bool,
 
     /// Test again whenever a source changes, until interrupted
     ///
@@ -319,8 +365,56 @@ pub(crate) struct TestArgs {
 
     /// Build and test inside of a machine with a distribution, with its compiler and headers: one that is up; an image
     /// (a name, or FILE.qcow2) is the same as for --root
-    #[arg(long = "in", value_name = "NAME", conflicts_with_all = ["kernel", "watch", "root"])]
+    #[arg(
+        long = "in",
+        value_name = "NAME",
+        conflicts_with_all = ["kernel", "watch", "root", "filters", "jobs", "retries", "repeat", "fail_fast", "isolated"]
+    )]
     pub(crate) inside: Option<String>,
+
+    /// What standard output is for
+    #[arg(long, value_name = "FORMAT", default_value = "text", conflicts_with = "watch")]
+    pub(crate) format: TestFormat,
+
+    /// Write a JUnit report, whatever comes of the runs
+    #[arg(long, value_name = "FILE")]
+    pub(crate) junit: Option<PathBuf>,
+
+    /// Write a KTAP report, whatever comes of the runs
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ktap: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TestFormat {
+    /// Lines for people
+    Text,
+    /// An object a line for each event: docs/report-format.md
+    Json,
+    /// Lines for people, and annotations for GitHub Actions
+    Github,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LogArgs {
+    /// The run, or `last`; without it, all are listed, the newest first
+    #[arg(value_name = "RUN")]
+    pub(crate) run: Option<String>,
+
+    /// Print the run's console instead
+    #[arg(long, requires = "run")]
+    pub(crate) console: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReportArgs {
+    /// The page to write; it needs no other file and no network
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: PathBuf,
+
+    /// The runs, as `vexlab log` lists them; without any, those of the newest command
+    #[arg(value_name = "RUN")]
+    pub(crate) runs: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -425,6 +519,8 @@ pub(crate) enum Accelerator {
 pub(crate) enum Page {
     /// docs/exit-codes.md
     ExitCodes,
+    /// docs/report-format.md
+    ReportFormat,
     /// docs/rules.md
     Rules,
 }

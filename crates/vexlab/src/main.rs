@@ -10,6 +10,8 @@ mod commands;
 mod interrupt;
 /// What a user sees.
 mod output;
+/// Where events go.
+mod reports;
 /// The terminal on this side of a shell.
 mod terminal;
 
@@ -26,6 +28,7 @@ use lab::verdict::Class;
 use cli::Cli;
 use interrupt::Interrupt;
 use output::Screen;
+use reports::Reports;
 
 fn main() -> ExitCode {
     // Before anything else, so that it holds for every thread and every program that follows.
@@ -35,9 +38,7 @@ fn main() -> ExitCode {
     }
     let cli = Cli::parse();
     let screen = Arc::new(Screen::new());
-    let status = set_up(&screen).and_then(|(lab, interrupt)| commands::dispatch(&lab, &cli, &interrupt));
-    screen.clear();
-    match status {
+    match Reports::new(screen.clone(), &cli.command).and_then(|reports| carry_out(&cli, &screen, reports)) {
         Ok(status) => ExitCode::from(status),
         Err(error) => {
             output::error(&error);
@@ -46,11 +47,19 @@ fn main() -> ExitCode {
     }
 }
 
-/// The cache, the screen, and the signals that stop a run.
-fn set_up(screen: &Arc<Screen>) -> Result<(Lab, Interrupt)> {
+/// Carries the command out, and has its reports written. Gives the exit status.
+fn carry_out(cli: &Cli, screen: &Screen, reports: Reports) -> Result<u8> {
+    let reports = Arc::new(reports);
+    let status = set_up(&reports).and_then(|(lab, interrupt)| commands::dispatch(&lab, cli, &interrupt));
+    screen.clear();
+    reports.finish(status)
+}
+
+/// The cache, whom to tell, and the signals that stop a run.
+fn set_up(reports: &Arc<Reports>) -> Result<(Lab, Interrupt)> {
     let cancel = Cancel::default();
     let interrupt = Interrupt::watch(&cancel)?;
     let cache = Cache::of_user()?;
     cache.sweep();
-    Ok((Lab { cache, reporter: screen.clone(), cancel }, interrupt))
+    Ok((Lab { cache, reporter: reports.clone(), cancel }, interrupt))
 }

@@ -2,6 +2,8 @@
 //! What a user sees: results on standard output, everything on the way there on standard error.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is where the program prints")]
 
+mod trace;
+
 use std::error::Error as _;
 use std::io::{IsTerminal, Write, stderr, stdout};
 use std::path::PathBuf;
@@ -11,8 +13,10 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use lab::error::Error;
 use lab::event::{Event, Reporter};
-use lab::run::Record;
-use lab::verdict::{Outcome, Phase, TestResult};
+use lab::splat::Splat;
+use lab::verdict::{Class, Outcome};
+use report::format::{PhaseTime, Run, Test, Verdict};
+use report::text::{plain, plain_line};
 
 use crate::terminal;
 
@@ -131,43 +135,110 @@ impl Reporter for Screen {
             }
             Event::ProgressEnd => self.clear(),
             Event::Note(line) => self.line(|| eprintln!("{line}")),
-            Event::Test(test) => self.line(|| print_test(test)),
-            Event::Phase(..) => {}
+            Event::Test(result) => self.line(|| test(&(*result).into())),
+            Event::Begin { .. }
+            | Event::TestBegin { .. }
+            | Event::Phase(..)
+            | Event::Splat(_)
+            | Event::End(_)
+            | Event::Failed(_)
+            | Event::Summary(_)
+            | Event::Error(_) => {}
             // A reader that went away stops nothing: the verdict is the exit status.
             Event::Output(stream, bytes) => self.line(|| drop(self::stream(*stream, bytes))),
         }
     }
 }
 
-fn print_test(test: &TestResult) {
+/// Prints a test's result.
+pub(crate) fn test(test: &Test) {
     let mark = match test.outcome {
         Outcome::Passed => "  ok  ",
         Outcome::Failed => " FAIL ",
+        Outcome::Flaky => "flaky ",
         Outcome::Skipped => " skip ",
     };
-    let time = test.time.map(|time| format!("  {:.3} s", time.as_secs_f64())).unwrap_or_default();
-    println!("{mark} {}{time}", test.name);
+    let time = test.seconds.map(|time| format!("  {time:.3} s")).unwrap_or_default();
+    println!("{mark} {}{time}", plain_line(&test.name));
     for line in &test.details {
-        println!("         {line}");
+        println!("         {}", plain_line(line));
     }
 }
 
-/// Prints a run's verdict: one line, and what led to it where it isn't a pass.
-pub(crate) fn verdict(module: &str, kernel: &str, record: &Record) {
-    let count = |outcome| record.tests.iter().filter(|test| test.outcome == outcome).count();
-    let mut counts = format!("{} passed", count(Outcome::Passed));
-    for (outcome, word) in [(Outcome::Failed, "failed"), (Outcome::Skipped, "skipped")] {
-        if count(outcome) > 0 {
-            counts.push_str(&format!(", {} {word}", count(outcome)));
+/// Prints a run's verdict: the failed tests once more where they are far above, one line, and what led to it where it
+/// isn't a pass.
+pub(crate) fn verdict(run: &Run) {
+    let failed = far_above(&run.tests);
+    if !failed.is_empty() {
+        println!("failed:");
+        failed.into_iter().for_each(test);
+    }
+    let mut counts = format!("{} passed", run.count(Outcome::Passed));
+    for (outcome, word) in
+        [(Outcome::Failed, "failed"), (Outcome::Flaky, "flaky"), (Outcome::Skipped, "skipped")]
+    {
+        if run.count(outcome) > 0 {
+            counts.push_str(&format!(", {} {word}", run.count(outcome)));
         }
     }
-    println!("{}: {module} on {kernel} ({}): {counts}", record.class, record.accelerator.name());
-    println!("  {} in all: {}", seconds(record.time), phases(&record.phases));
-    for reason in &record.reasons {
-        println!("  {reason}");
+    let accelerator =
+        run.accelerator.iter().map(|name| format!(" ({})", plain_line(name))).collect::<String>();
+    let (module, kernel) = (plain_line(&run.module), plain_line(&run.kernel));
+    println!("{}: {module} on {kernel}{accelerator}: {counts}", run.class);
+    println!("  {} in all: {}", seconds(run.seconds), phases(&run.phases));
+    for reason in run.why() {
+        println!("  {}", plain_line(&reason));
     }
-    if record.class != lab::verdict::Class::Passed {
-        println!("  console: {}", record.console().display());
+    splats(&run.splats.iter().map(Into::into).collect::<Vec<_>>());
+    if run.class != Class::Passed
+        && let Some(console) = run.console_path()
+    {
+        println!("  console: {}", console.display());
+    }
+}
+
+/// How many lines a reader sees above the verdict without looking for them.
+const IN_SIGHT: usize = 15;
+
+/// The failed tests, where the first is so far above the verdict that they are worth being printed again.
+fn far_above(tests: &[Test]) -> Vec<&Test> {
+    let first = tests.iter().position(|test| test.outcome == Outcome::Failed);
+    let below = first.map_or(&[][..], |first| &tests[first..]);
+    let lines: usize = below.iter().map(|test| 1 + test.details.len()).sum();
+    let failed = below.iter().filter(|test| test.outcome == Outcome::Failed);
+    if lines > IN_SIGHT { failed.collect() } else { Vec::new() }
+}
+
+/// Prints the verdict over several kernels.
+pub(crate) fn summary(verdicts: &[Verdict]) {
+    if verdicts.len() > 1 {
+        print(summarised(verdicts));
+    }
+}
+
+fn summarised(verdicts: &[Verdict]) -> String {
+    let bad = verdicts.iter().filter(|verdict| verdict.class != Class::Passed);
+    let bad: Vec<_> = bad.map(|verdict| format!("{} on {}", verdict.class, verdict.kernel)).collect();
+    let passed = verdicts.len() - bad.len();
+    let bad = if bad.is_empty() { String::new() } else { format!(": {}", bad.join(", ")) };
+    format!("{passed} of {} kernels passed{bad}", verdicts.len())
+}
+
+/// How many different reports of the kernel's are shown; the console has all.
+const SHOWN_SPLATS: usize = 5;
+
+/// Prints what the kernel reported; of equal reports, the first, and how many there were.
+fn splats(splats: &[Splat]) {
+    let colour = stdout().is_terminal();
+    let different = trace::different(splats);
+    for (splat, times) in different.iter().take(SHOWN_SPLATS) {
+        print(format!("\n{}", trace::render(splat, *times, colour).trim_end()));
+    }
+    if different.len() > SHOWN_SPLATS {
+        print(format!("\nand {} different reports more", different.len() - SHOWN_SPLATS));
+    }
+    if !splats.is_empty() {
+        print("");
     }
 }
 
@@ -177,14 +248,13 @@ pub(crate) fn megabytes(bytes: u64) -> String {
 }
 
 /// The phases and their times on one line.
-fn phases(phases: &[(Phase, Duration)]) -> String {
-    let times: Vec<_> =
-        phases.iter().map(|(phase, time)| format!("{} {}", phase.name(), seconds(*time))).collect();
-    times.join(", ")
+fn phases(phases: &[PhaseTime]) -> String {
+    let times = phases.iter().map(|phase| format!("{} {}", phase.phase.name(), seconds(phase.seconds)));
+    times.collect::<Vec<_>>().join(", ")
 }
 
-fn seconds(time: Duration) -> String {
-    format!("{:.2} s", time.as_secs_f64())
+fn seconds(seconds: f64) -> String {
+    format!("{seconds:.2} s")
 }
 
 /// Prints an error: what failed, why, and what to do.
@@ -257,4 +327,43 @@ pub(crate) fn files() -> Vec<PathBuf> {
 /// Prints a text of a command's result as it is.
 pub(crate) fn print_raw(bytes: &[u8]) {
     let _ = stdout().write_all(bytes);
+}
+
+/// Prints what came out of a machine: as it is, or so that a terminal takes it for nothing but text.
+pub(crate) fn print_foreign(bytes: &[u8]) {
+    if stdout().is_terminal() {
+        print_raw(plain(&String::from_utf8_lossy(bytes)).as_bytes());
+    } else {
+        print_raw(bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn result(outcome: Outcome, lines: usize) -> Test {
+        let details = vec![String::new(); lines];
+        Test { name: String::new(), outcome, seconds: None, attempts: 1, details }
+    }
+
+    #[test]
+    fn failures_are_told_again_where_they_are_out_of_sight() {
+        let mut tests = vec![result(Outcome::Passed, 0), result(Outcome::Failed, 3)];
+        assert!(far_above(&tests).is_empty());
+        tests.extend(vec![result(Outcome::Passed, 0); 11]);
+        assert!(far_above(&tests).is_empty(), "15 lines");
+        tests.push(result(Outcome::Failed, 0));
+        assert_eq!(far_above(&tests).len(), 2);
+        assert!(far_above(&vec![result(Outcome::Passed, 0); 100]).is_empty());
+    }
+
+    #[test]
+    fn one_line_over_all_kernels() {
+        let verdict = |kernel: &str, class| Verdict { kernel: kernel.to_owned(), class };
+        let mut verdicts = vec![verdict("debian-6.1", Class::Passed), verdict("debian-7.3", Class::Passed)];
+        insta::assert_snapshot!(summarised(&verdicts), @"2 of 2 kernels passed");
+        verdicts.push(verdict("debian-6.12", Class::Oops));
+        insta::assert_snapshot!(summarised(&verdicts), @"2 of 3 kernels passed: oops on debian-6.12");
+    }
 }

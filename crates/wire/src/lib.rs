@@ -32,3 +32,6 @@ pub const PORT: &str = "vexlab.agent";
 
 /// The kernel parameter that marks a machine as ours; its value is a [`Marker`].
 pub const MARKER_PARAMETER: &str = "vexlab.machine";
+
+/// The record that the agent puts in the place of those that the kernel overwrote before they were read.
+pub const LOST_RECORDS: &str = "vexlab-agent: the kernel's log lost records";

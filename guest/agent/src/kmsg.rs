@@ -94,7 +94,7 @@ impl Log {
             match error.kind() {
                 io::ErrorKind::WouldBlock => return Ok(None),
                 io::ErrorKind::BrokenPipe => {
-                    let text = "vexlab-agent: the kernel's log lost records".to_owned();
+                    let text = wire::LOST_RECORDS.to_owned();
                     return Ok(Some(Record { level: WARNING, micros: sys::uptime_micros(), text }));
                 }
                 io::ErrorKind::Interrupted => {}

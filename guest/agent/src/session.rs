@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read};
 use std::mem;
 use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 use wire::{Addressed, Challenge, Channel, FrameError, MAIN, Marker, Reply, Request, SEED};
@@ -24,6 +25,10 @@ const HOST_SEARCH: Duration = Duration::from_millis(1);
 /// The most records that are sent before a reply: more than the log holds, so that a kernel which never
 /// stops talking can't hold back the reply for ever.
 const MOST_RECORDS: usize = 16 << 10;
+
+const RANDOM: &str = "/dev/urandom";
+const TAINT: &str = "/proc/sys/kernel/tainted";
+const MODULES: &str = "/proc/modules";
 
 /// Why the session is over.
 enum End {
@@ -64,6 +69,10 @@ pub(crate) struct Session<'m> {
     port: Port,
     log: Log,
     children: File,
+    /// `/dev/urandom`. What is asked of it, and of `last_words`, is asked of a machine that was just restored or is
+    /// about to end: to open a file would take its emulator longer than the question.
+    random: File,
+    last_words: LastWords,
     tasks: Vec<Task>,
     /// Whether the host has said hello.
     open: bool,
@@ -85,12 +94,18 @@ impl<'m> Session<'m> {
         let log = Log::open().map_err(|cause| BootError { action: "open /dev/kmsg".into(), cause })?;
         let children = sys::child_events()
             .map_err(|cause| BootError { action: "ask for the ends of processes".into(), cause })?;
+        let random =
+            File::open(RANDOM).map_err(|cause| BootError { action: format!("open {RANDOM}"), cause })?;
+        let last_words =
+            LastWords::open().map_err(|(path, cause)| BootError { action: format!("open {path}"), cause })?;
         Ok(Self {
             machine,
             boot_modules,
             port,
             log,
             children,
+            random,
+            last_words,
             tasks: Vec::new(),
             open: false,
             loopback: false,
@@ -360,7 +375,7 @@ impl<'m> Session<'m> {
         // What holds already isn't done again: all that a restored machine does takes an emulator long.
         let first = !mem::replace(&mut self.open, true);
         let prepared = sys::set_clock(Duration::from_nanos(unix_nanos))
-            .and_then(|()| sys::seed_random_numbers(seed))
+            .and_then(|()| sys::seed_random_numbers(&self.random, seed))
             .and_then(|()| if first { sys::show_all_on_console() } else { Ok(()) });
         prepared.map_err(|error| End::Refused(format!("prepare the session: {error}")))?;
         Ok(self.port.queue(MAIN, Reply::Hello { version: wire::VERSION, challenge })?)
@@ -390,7 +405,7 @@ impl<'m> Session<'m> {
         for Task { job, action } in mem::take(&mut self.tasks) {
             self.finish(job.channel(), Reply::Failed { action, errno: libc::ECANCELED })?;
         }
-        let reply = match farewell(&self.boot_modules) {
+        let reply = match self.last_words.say(&self.boot_modules) {
             Ok(bye) => bye,
             Err((path, error)) => Reply::Failed { action: format!("read {path}"), errno: job::errno(&error) },
         };
@@ -399,18 +414,45 @@ impl<'m> Session<'m> {
     }
 }
 
-/// The end message, or the file that can't be read for it.
-fn farewell(boot_modules: &[String]) -> Result<Reply, (&'static str, io::Error)> {
-    const TAINT: &str = "/proc/sys/kernel/tainted";
-    const MODULES: &str = "/proc/modules";
-    let taint = fs::read_to_string(TAINT).map_err(|error| (TAINT, error))?;
-    let taint = taint.trim_end().parse().map_err(|_| (TAINT, io::ErrorKind::InvalidData.into()))?;
-    let modules = match fs::read_to_string(MODULES) {
-        // A kernel that can't load modules has none.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-        modules => modules.map_err(|error| (MODULES, error))?,
-    };
-    Ok(Reply::Bye { taint, modules: loaded_since(boot_modules, &modules) })
+/// What the kernel says of itself in the end.
+struct LastWords {
+    taint: File,
+    /// A kernel that can't load modules has none.
+    modules: Option<File>,
+}
+
+impl LastWords {
+    /// Opens its files, or says which can't be opened.
+    fn open() -> Result<Self, (&'static str, io::Error)> {
+        let modules = match File::open(MODULES) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            file => Some(file.map_err(|error| (MODULES, error))?),
+        };
+        Ok(Self { taint: File::open(TAINT).map_err(|error| (TAINT, error))?, modules })
+    }
+
+    /// The end message, or the file that can't be read for it.
+    fn say(&self, boot_modules: &[String]) -> Result<Reply, (&'static str, io::Error)> {
+        let taint = read_now(&self.taint).map_err(|error| (TAINT, error))?;
+        let taint = taint.trim_end().parse().map_err(|_| (TAINT, io::ErrorKind::InvalidData.into()))?;
+        let modules = self.modules.as_ref().map(read_now).transpose().map_err(|error| (MODULES, error))?;
+        Ok(Reply::Bye { taint, modules: loaded_since(boot_modules, &modules.unwrap_or_default()) })
+    }
+}
+
+/// What a file that is open holds now, from its beginning.
+fn read_now(file: &File) -> io::Result<String> {
+    let mut text = Vec::new();
+    let mut piece = [0; 4096];
+    loop {
+        match file.read_at(&mut piece, text.len() as u64) {
+            Ok(0) => break,
+            Ok(length) => text.extend_from_slice(&piece[..length]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    String::from_utf8(text).map_err(|_| io::ErrorKind::InvalidData.into())
 }
 
 /// The names in `/proc/modules`, without those that the machine itself needs.
@@ -431,5 +473,18 @@ mod tests {
         let boot = ["virtio_ring".to_owned(), "virtio_console".to_owned()];
         assert_eq!(loaded_since(&boot, modules), ["vexfs"]);
         assert_eq!(loaded_since(&boot, ""), [""; 0]);
+    }
+
+    #[test]
+    fn an_open_file_is_read_as_it_is_now() {
+        let path = std::env::temp_dir().join(format!("vexlab-agent-{}", std::process::id()));
+        std::fs::write(&path, "long before\n".repeat(1000)).unwrap();
+        let file = File::open(&path).unwrap();
+        assert_eq!(read_now(&file).unwrap(), "long before\n".repeat(1000));
+        std::fs::write(&path, "now").unwrap();
+        assert_eq!(read_now(&file).unwrap(), "now");
+        std::fs::write(&path, [0xff]).unwrap();
+        assert_eq!(read_now(&file).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        std::fs::remove_file(path).unwrap();
     }
 }

@@ -5,6 +5,10 @@
 //! that crosses, its ownership, units, errors and context, is written in `kernel/vexfs.h` and
 //! nowhere else; what is said here is why the Rust side keeps it.
 #![no_std]
+#![cfg_attr(
+    not(feature = "ktest"),
+    allow(dead_code, reason = "the boundary is made for a file system; so far only tests use all of it")
+)]
 
 // The name `alloc` stays free for those who use it; the allocator itself is in `memory`.
 extern crate alloc;
@@ -23,7 +27,8 @@ mod memory;
 mod panic;
 /// A keyed hash that shows that this code is in the module.
 mod proof;
-/// The self-tests that Rust judges, and what it offers to those that C judges.
+/// The tests that Rust judges, and what it offers to those that C judges.
+#[cfg(feature = "ktest")]
 mod selftest;
 /// Text in a buffer of fixed size.
 mod text;

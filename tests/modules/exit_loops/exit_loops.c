@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Never comes back from exit. */
+#include <linux/delay.h>
 #include <linux/module.h>
 
 static int __init exit_loops_init(void)
@@ -9,6 +10,9 @@ static int __init exit_loops_init(void)
 
 static void __exit exit_loops_exit(void)
 {
+	pr_info("exit begins\n");
+	/* Time for the console to say so. */
+	msleep(50);
 	for (;;)
 		cpu_relax();
 }

@@ -11,13 +11,14 @@ use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
-use super::Build;
 use super::fingerprint::{Fingerprint, Stamp};
+use super::parts::Parts;
 use super::sources::{is_leftover, is_source_dir};
+use super::{Build, ktest};
 use crate::cache::{make_dir, write_atomically};
 use crate::error::{Context, Error, Kind, Result};
 use crate::kernel::Kernel;
-use crate::process::Program;
+use crate::process::{Finished, Program};
 use crate::project;
 
 /// A finished module.
@@ -32,7 +33,7 @@ pub(super) struct Made {
 pub(crate) const C_ONLY: &str = "VEXLAB_C_ONLY=y";
 
 /// Compiles the C files and links the module, with the Rust object placed beside them.
-pub(super) fn module(build: &Build<'_>, rust: Option<(&str, &Path)>, c_only: bool) -> Result<Made> {
+pub(super) fn module(build: &Build<'_>, rust: Option<(&str, &Path)>) -> Result<Made> {
     let manifest = &build.project.manifest().module;
     let source_dir = build.project.module_dir()?;
     let root = build.project.root();
@@ -43,12 +44,13 @@ pub(super) fn module(build: &Build<'_>, rust: Option<(&str, &Path)>, c_only: boo
     let name = build.project.name();
     let made = Made { module: build.dir.join(format!("{name}.ko")), stripped: build.dir.join("stripped.ko") };
 
-    let mut variables = manifest.make.clone();
-    if c_only {
+    let mut variables = ktest::make_variables(&build.project.output_dir(), build.options.tests);
+    variables.extend(manifest.make.iter().cloned());
+    if build.options.c_only {
         variables.push(C_ONLY.to_owned());
     }
     let mut fingerprint = Fingerprint::default();
-    fingerprint.text(kernel_identity(build.kernel)).text(variables.join("\0"));
+    fingerprint.text(kernel_identity(build.kernel)).text(variables.join("\0")).text(ktest::text());
     for path in sources.values() {
         fingerprint.file(path);
     }
@@ -71,7 +73,9 @@ pub(super) fn module(build: &Build<'_>, rust: Option<(&str, &Path)>, c_only: boo
     let what = format!("compiling {name} for {}", build.kernel.name());
     build.lab.progress(&what, 0, 0);
     unfinished.begin()?;
-    let finished = make(build, &mirrored_dir).args(&variables).args(["modules"]).run(&build.lab.cancel);
+    let parts = Parts::new(build, &mirrored_dir, &variables, &sources);
+    let finished = run_parts(build, parts.as_ref()).transpose();
+    let finished = finished.unwrap_or_else(|| run_whole(build, &mirrored_dir, &variables, parts.as_ref()));
     build.lab.progress_end();
     let finished = finished?;
     unfinished.end();
@@ -92,6 +96,42 @@ pub(super) fn module(build: &Build<'_>, rust: Option<(&str, &Path)>, c_only: boo
     strip(build, &made)?;
     stamp.store()?;
     Ok(made)
+}
+
+/// Calls the parts of Kbuild as they were called before. Nothing where that isn't known, and where it fails: the top
+/// Makefile is to say what is wrong.
+fn run_parts(build: &Build<'_>, parts: Option<&Parts<'_>>) -> Result<Option<Finished>> {
+    let Some(calls) = parts.and_then(Parts::kept) else { return Ok(None) };
+    let mut whole: Option<Finished> = None;
+    for call in calls {
+        let finished = call.run(&build.lab.cancel)?;
+        if !finished.status.success() {
+            return Ok(None);
+        }
+        let before = whole.map(|before| before.output).unwrap_or_default();
+        whole = Some(Finished { output: before + &finished.output, ..finished });
+    }
+    Ok(whole)
+}
+
+/// Calls the kernel's top Makefile, and keeps what it calls.
+fn run_whole(
+    build: &Build<'_>,
+    dir: &Path,
+    variables: &[String],
+    parts: Option<&Parts<'_>>,
+) -> Result<Finished> {
+    let mut make = make(build, dir).args(variables);
+    if let Some(parts) = parts {
+        make = parts.watch(make)?;
+    }
+    let finished = make.args(["modules"]).run(&build.lab.cancel)?;
+    if let Some(parts) = parts {
+        // What it says of itself (that the compiler is not the kernel's, say) is to be said each time.
+        let silent = compiler_output(&finished.output, &[]).is_empty();
+        if finished.status.success() && silent { parts.keep() } else { parts.forget() }
+    }
+    Ok(finished)
 }
 
 /// A mark that stands as long as `make` runs. When that is killed, an object may be half written, or written and not
@@ -129,12 +169,11 @@ impl Unfinished<'_> {
 
 /// `make` for a folder of module sources, with nothing of the caller's environment that changes a build.
 pub(super) fn make(build: &Build<'_>, dir: &Path) -> Program {
-    let jobs = std::thread::available_parallelism().map_or(1, |n| n.get());
     let mut program = Program::new("make")
         .from_package("make")
         .args(["-s", "-C"])
         .args([build.kernel.build_dir()])
-        .args([format!("M={}", dir.display()), format!("-j{jobs}")])
+        .args([format!("M={}", dir.display()), format!("-j{}", jobs())])
         // The kernel's vmlinux, which module BTF is made against, is not part of the headers.
         .args(["CONFIG_DEBUG_INFO_BTF_MODULES="])
         .env("LC_ALL", "C")
@@ -155,11 +194,17 @@ pub(super) fn make(build: &Build<'_>, dir: &Path) -> Program {
         program = program.env_remove(name);
     }
     let (mirror, root) = (build.dir.join("c"), build.project.root());
-    program.env("KCFLAGS", format!("-ffile-prefix-map={}={}", mirror.display(), root.display()))
+    let flags = ktest::compiler_flags(&build.project.output_dir(), build.options.tests);
+    program.env("KCFLAGS", format!("-ffile-prefix-map={}={} {flags}", mirror.display(), root.display()))
+}
+
+/// How many things `make` may do at once.
+pub(super) fn jobs() -> usize {
+    std::thread::available_parallelism().map_or(1, |n| n.get())
 }
 
 /// What of a kernel shapes a module that is built for it.
-fn kernel_identity(kernel: &Kernel) -> String {
+pub(super) fn kernel_identity(kernel: &Kernel) -> String {
     format!("{} {} {:?}", kernel.release(), kernel.build_dir().display(), kernel.packages())
 }
 

@@ -41,6 +41,7 @@ const SCRIPT: &str = "SECTIONS {
 	.data.rel.ro 0 : { *(.data.rel.ro .data.rel.ro.*) }
 	.data 0 : { *(.data .data.*) }
 	.bss 0 : { *(.bss .bss.* COMMON) }
+	.ktests 0 : { KEEP(*(.ktests)) }
 	/DISCARD/ : {
 		*(.llvmbc .llvmcmd .llvm_addrsig .llvm.*)
 		*(.eh_frame .gcc_except_table .gcc_except_table.*)

@@ -9,7 +9,9 @@ pub(crate) mod fingerprint;
 mod flags;
 mod interface;
 mod kbuild;
+pub(crate) mod ktest;
 mod link;
+mod parts;
 mod rust;
 mod sources;
 
@@ -70,6 +72,15 @@ pub struct Options {
     pub c_only: bool,
     /// Build the Rust side with only the cargo feature `kernel-minimal`.
     pub minimal: bool,
+    /// Have the module's own tests in it.
+    pub tests: bool,
+}
+
+impl Options {
+    /// Whether something is left out of the module: a part, or the tests.
+    pub(crate) fn is_partial(self) -> bool {
+        self.c_only || self.minimal || !self.tests
+    }
 }
 
 /// What a compiler printed, as the cause of an error.
@@ -89,6 +100,7 @@ struct Build<'a> {
     lab: &'a Lab,
     project: &'a Project,
     kernel: &'a Kernel,
+    options: Options,
     dir: PathBuf,
 }
 
@@ -99,21 +111,15 @@ struct Build<'a> {
 /// [`Kind::Build`] with the compiler's own words when the source is wrong; [`Kind::Lab`] when a tool is
 /// missing or the disk is full.
 pub fn build(lab: &Lab, project: &Project, kernel: &Kernel, options: Options) -> Result<Built> {
-    let mut variant = folder_name(kernel);
-    if options.c_only {
-        variant.push_str("-c-only");
-    } else if options.minimal {
-        variant.push_str("-minimal");
-    }
-    let build = Build { lab, project, kernel, dir: project.output_dir().join(variant) };
-    make_dir(&build.dir)?;
+    let build = Build::new(lab, project, kernel, options)?;
     let _lock = build.lock()?;
+    ktest::provide(project)?;
 
     let started = Instant::now();
     let mut link_time = Duration::ZERO;
     let rust = match (&project.manifest().rust, options.c_only) {
         (Some(manifest), false) => {
-            let (library, compared) = library(&build, manifest, options)?;
+            let (library, compared) = library(&build, manifest)?;
             let linking = Instant::now();
             let object = link::object(&build, &library)?;
             interface::check(&build, manifest, &library, &object, compared)?;
@@ -124,14 +130,14 @@ pub fn build(lab: &Lab, project: &Project, kernel: &Kernel, options: Options) ->
     };
     let rust_object =
         rust.as_ref().map(|(manifest, _, object)| (manifest.object.as_str(), object.path.as_path()));
-    let made = kbuild::module(&build, rust_object, options.c_only)?;
+    let made = kbuild::module(&build, rust_object)?;
     let rust = rust.map(|(_, library, object)| RustSide {
         object: object.path,
         exports: object.exports,
         key: library.key,
     });
     let build_time = started.elapsed().saturating_sub(link_time);
-    let partial = options.c_only || options.minimal;
+    let partial = options.is_partial();
     Ok(Built { module: made.module, stripped: made.stripped, rust, partial, build_time, link_time })
 }
 
@@ -140,12 +146,8 @@ type Comparison = Option<Result<Option<interface::Compared>>>;
 
 /// The crate's static library. When it has to be built, the interface is compared meanwhile; what the compiler
 /// says of the crate comes first then.
-fn library(
-    build: &Build<'_>,
-    manifest: &project::Rust,
-    options: Options,
-) -> Result<(rust::Library, Comparison)> {
-    let source = rust::Crate::find(build, manifest, options)?;
+fn library(build: &Build<'_>, manifest: &project::Rust) -> Result<(rust::Library, Comparison)> {
+    let source = rust::Crate::find(build, manifest)?;
     if let Some(library) = source.fresh() {
         return Ok((library, None));
     }
@@ -192,14 +194,9 @@ pub(crate) fn rust_part(
     let Some(manifest) = project.manifest().rust.as_ref().filter(|_| !options.c_only) else {
         return Ok(None);
     };
-    let mut variant = folder_name(kernel);
-    if options.minimal {
-        variant.push_str("-minimal");
-    }
-    let build = Build { lab, project, kernel, dir: project.output_dir().join(variant) };
-    make_dir(&build.dir)?;
+    let build = Build::new(lab, project, kernel, options)?;
     let _lock = build.lock()?;
-    let source_crate = rust::Crate::find(&build, manifest, options)?;
+    let source_crate = rust::Crate::find(&build, manifest)?;
     let library = source_crate.fresh().map_or_else(|| source_crate.build(), Ok)?;
     let object = link::object_for_elsewhere(&build, &library)?;
     let interface = interface::files(&build, manifest, &library, &object, source)?;
@@ -211,6 +208,32 @@ pub(crate) fn rust_part(
         objtool: objtool_arguments(kernel.config()),
         interface,
     }))
+}
+
+/// How the folders of builds without the Rust side, with a minimal one, and with the module's tests end, in this order.
+const VARIANTS: [&str; 3] = ["-c-only", "-minimal", "-test"];
+
+/// Whether a file is of a build of the project's that something was left out of: a part, or the tests.
+pub(crate) fn is_partial(project: &Project, file: &Path) -> bool {
+    let file = file.canonicalize().unwrap_or_else(|_| file.to_owned());
+    let inside = file.strip_prefix(project.output_dir()).ok();
+    let Some(variant) = inside.and_then(|path| path.iter().next()).map(|name| name.to_string_lossy()) else {
+        return false;
+    };
+    let [c_only, minimal, tests] = VARIANTS;
+    let whole = variant.strip_suffix(tests);
+    whole.is_none_or(|rest| rest.ends_with(c_only) || rest.ends_with(minimal))
+}
+
+/// The name of the folder of what is built like this for a kernel.
+pub(crate) fn variant(kernel: &Kernel, options: Options) -> String {
+    let mut variant = folder_name(kernel);
+    for (asked, suffix) in [options.c_only, options.minimal, options.tests].into_iter().zip(VARIANTS) {
+        if asked {
+            variant.push_str(suffix);
+        }
+    }
+    variant
 }
 
 /// A kernel's name as the name of a folder. Paths of build trees get their hash.
@@ -295,7 +318,14 @@ pub(crate) fn judge(
     Ok(())
 }
 
-impl Build<'_> {
+impl<'a> Build<'a> {
+    /// What is built in different ways is built in different folders.
+    fn new(lab: &'a Lab, project: &'a Project, kernel: &'a Kernel, options: Options) -> Result<Self> {
+        let dir = project.output_dir().join(variant(kernel, options));
+        make_dir(&dir)?;
+        Ok(Self { lab, project, kernel, options, dir })
+    }
+
     /// One build of a project for a kernel at a time.
     fn lock(&self) -> Result<crate::cache::Lock> {
         crate::cache::Lock::of_file(&self.dir.join("lock"), &self.lab.cancel)
@@ -317,6 +347,30 @@ impl Build<'_> {
     fn warn(&self, transcript: &str) {
         if !transcript.trim().is_empty() {
             self.lab.note(transcript.trim_end());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_known_by_the_folder_of_its_build() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("vexlab.toml"), "kernels = ['k']\n[module]\nname = 'm'\n").unwrap();
+        let project = Project::find(dir.path()).unwrap();
+        for (place, expected) in [
+            ("debian-6.1/m.ko", true),
+            ("debian-6.1-c-only-test/m.ko", true),
+            ("debian-6.1-minimal/m.ko", true),
+            ("debian-6.1-test/m.ko", false),
+            ("../../m.ko", false),
+        ] {
+            let file = project.output_dir().join(place);
+            make_dir(file.parent().unwrap()).unwrap();
+            std::fs::write(&file, "").unwrap();
+            assert_eq!(is_partial(&project, &file), expected, "{place}");
         }
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::fingerprint::{Fingerprint, Stamp};
-use super::{Build, Options, ProofKey, TARGET, rust_flags};
+use super::{Build, Options, ProofKey, TARGET, ktest, rust_flags};
 use crate::cache::{make_dir, write_atomically};
 use crate::error::{Context, Error, Result};
 use crate::process::Program;
@@ -52,7 +52,7 @@ pub(super) struct Crate<'a> {
 
 impl<'a> Crate<'a> {
     /// Finds the crate and its compiler.
-    pub(super) fn find(build: &'a Build<'a>, manifest: &'a Rust, options: Options) -> Result<Self> {
+    pub(super) fn find(build: &'a Build<'a>, manifest: &'a Rust) -> Result<Self> {
         let dir = build.project.root().join(&manifest.dir);
         if !dir.join("Cargo.toml").is_file() {
             return Err(Error::usage(format!("the crate's folder {} has no Cargo.toml", dir.display()))
@@ -65,7 +65,7 @@ impl<'a> Crate<'a> {
             name: &manifest.dir,
             toolchain: toolchain::find(build.lab, &dir)?,
             flags: rust_flags(build.kernel.config()),
-            arguments: cargo_arguments(manifest, options),
+            arguments: cargo_arguments(manifest, build.options, ktest::feature(&dir, build.options.tests)),
             key: proof_key(&build.project.output_dir().join("proof-key"))?,
             dir,
             out,
@@ -181,7 +181,8 @@ fn identity(toolchain: &RustToolchain) -> String {
 /// What a crate depends on has the lines of its code in its debug information, and nothing else.
 const LIBRARIES: &str = "profile.release.package.'*'.debug = 'line-tables-only'";
 
-fn cargo_arguments(manifest: &Rust, options: Options) -> Vec<String> {
+/// `tests` is the feature that has the tests, if they are to be built.
+fn cargo_arguments(manifest: &Rust, options: Options, tests: Option<&str>) -> Vec<String> {
     let mut arguments: Vec<String> =
         ["build", "--release", "--quiet", "--color=never"].map(str::to_owned).to_vec();
     arguments.extend(["-Zbuild-std=core,alloc", "-Zunstable-options", "--target", TARGET].map(str::to_owned));
@@ -197,6 +198,7 @@ fn cargo_arguments(manifest: &Rust, options: Options) -> Vec<String> {
     if options.minimal {
         features = vec![MINIMAL.to_owned()];
     }
+    features.extend(tests.map(str::to_owned));
     if options.minimal || !manifest.default_features {
         arguments.push("--no-default-features".to_owned());
     }
@@ -305,9 +307,12 @@ mod tests {
     #[test]
     fn minimal_means_only_that_feature() {
         let manifest: Rust = toml::from_str("crate = \"c\"\nfeatures = [\"a\", \"b\"]\n").unwrap();
-        let all = cargo_arguments(&manifest, Options::default()).join(" ");
+        let all = cargo_arguments(&manifest, Options::default(), None).join(" ");
         assert!(all.ends_with("--features a,b"), "{all}");
-        let minimal = cargo_arguments(&manifest, Options { minimal: true, c_only: false }).join(" ");
+        let options = Options { minimal: true, ..Options::default() };
+        let minimal = cargo_arguments(&manifest, options, None).join(" ");
         assert!(minimal.ends_with("--no-default-features --features kernel-minimal"), "{minimal}");
+        let tested = cargo_arguments(&manifest, options, Some("ktest")).join(" ");
+        assert!(tested.ends_with("--features kernel-minimal,ktest"), "{tested}");
     }
 }

@@ -239,7 +239,7 @@ mod tests {
         let expected = ["far", "near", "p", "p/rust", "shared", "unixy"];
         assert_eq!(folders, expected.map(Path::new));
         assert!(sources.files.contains(&root.join("Cargo.toml")), "that of the workspace");
-        let c_only = Sources::of(&project(&root), Options { c_only: true, minimal: false });
+        let c_only = Sources::of(&project(&root), Options { c_only: true, ..Options::default() });
         assert_eq!(c_only.folders, BTreeSet::from([root.join("p")]));
     }
 

@@ -287,13 +287,19 @@ mod tests {
                 Ok(())
             };
             let mut send = |outgoing: Outgoing| {
-                let input = input.to_vec();
-                std::thread::spawn(move || {
+                let (input, has_to_wait) = (input.to_vec(), input.len() > WINDOW);
+                let feed = move || {
                     for data in input.chunks(wire::frame::CHUNK) {
                         outgoing.input(&Request::Stdin { data: data.to_vec() });
                     }
                     outgoing.input(&Request::StdinEnd);
-                });
+                };
+                // What need not wait for the program must not come so late that the next one gets it.
+                if has_to_wait {
+                    std::thread::spawn(feed);
+                } else {
+                    feed();
+                }
             };
             let exit =
                 conversation.run(process, &mut Ends { output: &mut output, input: &mut send }, None).unwrap();

@@ -107,7 +107,16 @@ impl Reporter for Relay {
             Event::ProgressEnd => News::ProgressEnd,
             Event::Note(line) => News::Note((*line).to_owned()),
             // They are of runs.
-            Event::Phase(..) | Event::Test(_) | Event::Output(..) => return,
+            Event::Begin { .. }
+            | Event::TestBegin { .. }
+            | Event::Phase(..)
+            | Event::Test(_)
+            | Event::Splat(_)
+            | Event::Output(..)
+            | Event::End(_)
+            | Event::Failed(_)
+            | Event::Summary(_)
+            | Event::Error(_) => return,
         };
         let _ = say(&self.0, &news);
     }

@@ -101,7 +101,7 @@ impl Whole {
 
 impl Tiny {
     fn shown(&self) -> Shown {
-        Shown { root: self.root, source: self.source.clone(), program: None }
+        Shown { root: self.root, source: self.source.clone(), programs: Vec::new() }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use object::ReadCache;
 use sha2::{Digest, Sha256};
@@ -67,6 +68,7 @@ fn host(lab: &Lab, release: &str, root: &Path) -> Result<Kernel> {
         config: Config::read(&config)?,
         packages: Vec::new(),
         index: None,
+        loaded: OnceLock::new(),
     })
 }
 
@@ -123,6 +125,7 @@ pub fn from_tree(lab: &Lab, path: &Path) -> Result<Kernel> {
         config: Config::read(&config)?,
         packages: Vec::new(),
         index: None,
+        loaded: OnceLock::new(),
     })
 }
 

@@ -27,6 +27,7 @@ pub use modules::{Modules, depends_of_file, read_module};
 pub use store::{Condition, KNOWN, Known, Listed, add, get, list, remove};
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use crate::Lab;
 use crate::error::{Error, Result, nearest};
@@ -46,6 +47,8 @@ pub struct Kernel {
     config: Config,
     packages: Vec<(String, String)>,
     index: Option<PathBuf>,
+    /// Read when they are first asked for: there are thousands.
+    loaded: OnceLock<Modules>,
 }
 
 impl Kernel {
@@ -66,6 +69,7 @@ impl Kernel {
             config: Config::read(&dir.join("config"))?,
             packages: Vec::new(),
             index: None,
+            loaded: OnceLock::new(),
         })
     }
 
@@ -114,11 +118,15 @@ impl Kernel {
     /// # Errors
     ///
     /// When they can't be read.
-    pub fn modules(&self) -> Result<Modules> {
-        match &self.index {
-            Some(index) => Modules::load(&self.name, &self.modules, index),
-            None => Modules::walk(&self.name, &self.modules),
+    pub fn modules(&self) -> Result<&Modules> {
+        if let Some(modules) = self.loaded.get() {
+            return Ok(modules);
         }
+        let modules = match &self.index {
+            Some(index) => Modules::load(&self.name, &self.modules, index)?,
+            None => Modules::walk(&self.name, &self.modules)?,
+        };
+        Ok(self.loaded.get_or_init(|| modules))
     }
 }
 

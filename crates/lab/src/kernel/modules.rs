@@ -19,7 +19,7 @@ const LIMIT: u64 = 256 << 20;
 /// The modules of one kernel, by name, and what each needs.
 ///
 /// Names are as the kernel has them: `-` is `_`, in what is asked too.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Modules {
     kernel: String,
     root: PathBuf,
@@ -27,14 +27,14 @@ pub struct Modules {
 }
 
 /// What is kept of a kernel's modules between runs.
-#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Index {
     modules: BTreeMap<String, Module>,
     builtin: BTreeSet<String>,
 }
 
 /// One module.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Module {
     /// Relative to the folder of the kernel's modules.
     path: PathBuf,

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 use walkdir::WalkDir;
@@ -160,6 +161,7 @@ pub fn get(lab: &Lab, name: &str) -> Result<Option<Kernel>> {
             .map_err(|error| damaged(name, &dir.join(&manifest.config), error))?,
         packages: manifest.packages,
         index: Some(dir.join(manifest.index)),
+        loaded: OnceLock::new(),
     }))
 }
 

@@ -197,6 +197,15 @@ pub struct Test {
     pub timeout: Option<Duration>,
     /// Whether it needs the module's Rust side; built without, it is skipped.
     pub needs_rust: bool,
+    /// Whether it gets a machine of its own; where nothing is said, one that runs a program does if the machine has
+    /// disks.
+    pub isolated: Option<bool>,
+    /// How often it is tried again on a fresh machine when it failed; nothing leaves it to the command line.
+    pub retries: Option<u32>,
+    /// Ends the machine, as a loss of power does, when the program's output has this text.
+    pub kill_at: Option<String>,
+    /// The test whose disks it gets, as that has left them.
+    pub disks_from: Option<String>,
 }
 
 /// What a test does.
@@ -204,6 +213,8 @@ pub struct Test {
 pub enum Check {
     /// Reads this file in the machine; its content is KTAP.
     Ktap(String),
+    /// The tests of this file in the machine, one by one: docs/ktest.md says how it lists and runs them.
+    Ktests(String),
     /// Runs this program in the machine; exit status 0 is a pass.
     Run(Vec<String>),
 }
@@ -213,11 +224,16 @@ pub enum Check {
 struct TestTable {
     name: String,
     ktap: Option<String>,
+    ktests: Option<String>,
     run: Option<Vec<String>>,
     #[serde(default, deserialize_with = "optional_seconds")]
     timeout: Option<Duration>,
     #[serde(default)]
     needs_rust: bool,
+    isolated: Option<bool>,
+    retries: Option<u32>,
+    kill_at: Option<String>,
+    disks_from: Option<String>,
 }
 
 /// A number of bytes, written `64M`: with K, M or G for powers of 1024.
@@ -287,11 +303,31 @@ impl Manifest {
                     "give each test a name of its own".into(),
                 ));
             }
+            self.disks_problem(index, test).map_or(Ok(()), Err)?;
         }
         if let Some((message, remedy)) = self.check.problem() {
             return Err(("check.allow", message, remedy));
         }
         Ok(())
+    }
+}
+
+impl Manifest {
+    /// What is wrong with the disks that a test is to get from another one.
+    fn disks_problem(&self, index: usize, test: &Test) -> Option<(&'static str, String, String)> {
+        let from = test.disks_from.as_ref()?;
+        let (message, remedy) = match self.tests[..index].iter().any(|earlier| earlier.name == *from) {
+            _ if self.machine.disks.is_empty() => (
+                format!("`{}` is to get the disks of `{from}`, and the machine has none", test.name),
+                "give it one: disks = [\"64M\"] under [machine]",
+            ),
+            false => (
+                format!("`{}` is to get the disks of `{from}`, which is no test before it", test.name),
+                "name a test that is further up in the file",
+            ),
+            true => return None,
+        };
+        Some(("disks-from", message, remedy.to_owned()))
     }
 }
 
@@ -318,20 +354,46 @@ impl TryFrom<TestTable> for Test {
     type Error = String;
 
     fn try_from(table: TestTable) -> Result<Self, String> {
-        let TestTable { name, ktap, run, timeout, needs_rust } = table;
-        let check = match (ktap, run) {
-            (Some(path), None) if path.starts_with('/') => Check::Ktap(path),
-            (Some(path), None) => {
-                return Err(format!("test `{name}`: `ktap` is an absolute path, not `{path}`"));
-            }
-            (None, Some(words)) if !words.is_empty() => Check::Run(words),
-            (None, Some(_)) => return Err(format!("test `{name}`: `run` names no program")),
-            (None, None) => {
-                return Err(format!("test `{name}` does nothing: it has neither `ktap` nor `run`"));
-            }
-            (Some(_), Some(_)) => return Err(format!("test `{name}` has both `ktap` and `run`")),
+        let name = table.name;
+        let checks = [
+            table.ktap.map(|path| ("ktap", Check::Ktap(path))),
+            table.ktests.map(|path| ("ktests", Check::Ktests(path))),
+            table.run.map(|words| ("run", Check::Run(words))),
+        ];
+        let mut checks = checks.into_iter().flatten();
+        let Some((key, check)) = checks.next() else {
+            return Err(format!("test `{name}` does nothing: it has neither `ktap`, `ktests` nor `run`"));
         };
-        Ok(Self { name, check, timeout, needs_rust })
+        if let Some((other, _)) = checks.next() {
+            return Err(format!("test `{name}` has both `{key}` and `{other}`"));
+        }
+        match &check {
+            Check::Ktap(path) | Check::Ktests(path) if !path.starts_with('/') => {
+                return Err(format!("test `{name}`: `{key}` is an absolute path, not `{path}`"));
+            }
+            Check::Run(words) if words.is_empty() => {
+                return Err(format!("test `{name}`: `run` names no program"));
+            }
+            Check::Ktap(_) | Check::Ktests(_) if table.kill_at.is_some() => {
+                return Err(format!(
+                    "test `{name}`: `kill-at` is for what a program prints, so it goes with `run`"
+                ));
+            }
+            _ => {}
+        }
+        if table.kill_at.as_ref().is_some_and(String::is_empty) {
+            return Err(format!("test `{name}`: `kill-at` is empty, which is in any output"));
+        }
+        Ok(Self {
+            name,
+            check,
+            timeout: table.timeout,
+            needs_rust: table.needs_rust,
+            isolated: table.isolated,
+            retries: table.retries,
+            kill_at: table.kill_at,
+            disks_from: table.disks_from,
+        })
     }
 }
 
@@ -566,12 +628,41 @@ mod tests {
     #[test]
     fn a_test_does_exactly_one_thing() {
         insta::assert_snapshot!(problem(&format!("{GOOD}[[test]]\nname = \"t\"\n")), @r"
-        4:1: test `t` does nothing: it has neither `ktap` nor `run`
+        4:1: test `t` does nothing: it has neither `ktap`, `ktests` nor `run`
         help: `vexlab init` in an empty folder writes an example with every key
         ");
         assert!(Manifest::parse(&format!("{GOOD}[[test]]\nname=\"t\"\nrun=[\"a\"]\nktap=\"/x\"\n")).is_err());
         assert!(Manifest::parse(&format!("{GOOD}[[test]]\nname=\"t\"\nktap=\"x\"\n")).is_err());
         let twice = format!("{GOOD}[[test]]\nname=\"t\"\nrun=[\"a\"]\n[[test]]\nname=\"t\"\nrun=[\"b\"]\n");
         assert!(problem(&twice).contains("two tests are called `t`"));
+    }
+
+    #[test]
+    fn disks_come_from_an_earlier_test_of_a_machine_that_has_some() {
+        let from = |disks: &str, from: &str| {
+            problem(&format!(
+                "kernels = [\"x\"]\nmodule.name = \"m\"\n{disks}\n[[test]]\nname = \"a\"\nrun = [\"a\"]\n\
+                 [[test]]\nname = \"b\"\nrun = [\"b\"]\ndisks-from = \"{from}\"\n"
+            ))
+        };
+        insta::assert_snapshot!(from("", "a"), @r#"
+        10:1: `b` is to get the disks of `a`, and the machine has none
+        help: give it one: disks = ["64M"] under [machine]
+        "#);
+        insta::assert_snapshot!(from("machine.disks = [\"1M\"]", "b"), @r"
+        10:1: `b` is to get the disks of `b`, which is no test before it
+        help: name a test that is further up in the file
+        ");
+    }
+
+    #[test]
+    fn a_machine_is_killed_at_what_a_program_prints() {
+        insta::assert_snapshot!(problem(&format!("{GOOD}[[test]]\nname = \"t\"\nktap = \"/x\"\nkill-at = \"x\"\n")), @r"
+        4:1: test `t`: `kill-at` is for what a program prints, so it goes with `run`
+        help: `vexlab init` in an empty folder writes an example with every key
+        ");
+        assert!(
+            Manifest::parse(&format!("{GOOD}[[test]]\nname=\"t\"\nrun=[\"x\"]\nkill-at=\"\"\n")).is_err()
+        );
     }
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 pub use manifest::{Allow, Check, Checks, Machine, Manifest, Module, Rust, Size, Test, Timeouts};
 
+use crate::build;
 use crate::cache::write_atomically;
 use crate::error::{Context, Error, Result};
 
@@ -71,6 +72,16 @@ impl Project {
     /// The folder with `vexlab.toml`, absolute.
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// The module as verdicts name it: a pass without Rust must not read like one with it.
+    pub fn called(&self, how: build::Options) -> String {
+        let name = self.name();
+        match &self.manifest.rust {
+            Some(_) if how.c_only => format!("{name} without its Rust side"),
+            Some(_) if how.minimal => format!("{name} with its minimal Rust side"),
+            _ => name.to_owned(),
+        }
     }
 
     /// What the file says.

@@ -70,13 +70,10 @@ pub(super) fn describe(
         kernel::State::Yes | kernel::State::Module => Board::Microvm,
     };
     let mut modules = board.modules(!wanted.disks.is_empty());
-    modules.extend(
-        share::MODULES
-            .map(|(name, _)| name)
-            .iter()
-            .filter(|name| kernel.modules().is_ok_and(|modules| modules.path_of(name).is_some())),
-    );
-    let modules = kernel.modules()?.closure(modules)?;
+    let known = kernel.modules()?;
+    let shares = share::MODULES.map(|(name, _)| name);
+    modules.extend(shares.iter().filter(|name| known.path_of(name).is_some()));
+    let modules = known.closure(modules)?;
     let busybox = busybox::get(lab)?;
     let mut machine = Machine {
         qemu,

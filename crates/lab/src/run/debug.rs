@@ -46,7 +46,7 @@ pub enum Debugged {
     /// The debugger ended like this.
     Ended(ExitStatus),
     /// It did not come to it.
-    Failed(Record),
+    Failed(Box<Record>),
 }
 
 impl Run<'_> {

@@ -22,7 +22,7 @@ use helper::{Helper, Lost, Said};
 use seen::Seen;
 
 use super::trouble::Trouble;
-use super::{Options, Record};
+use super::{Options, Record, told};
 use crate::Lab;
 use crate::build::ProofKey;
 use crate::environment::{Conversation, Ends};
@@ -71,7 +71,7 @@ pub struct Built {
 /// When the source does not build, a check refuses the module, the machine lacks what it takes, its headers are those of
 /// another kernel, or it can't be talked to.
 pub fn build(lab: &Lab, project: &Project, place: &Place<'_>, options: Options) -> Result<Built> {
-    Inside::enter(lab, project, place)?.build(options)
+    Inside::enter(lab, project, place, options)?.build()
 }
 
 /// Builds the project's module in a machine, loads it there, tests it, and unloads it.
@@ -80,9 +80,13 @@ pub fn build(lab: &Lab, project: &Project, place: &Place<'_>, options: Options) 
 ///
 /// When it does not come to loading. What the machine shows then is in the [`Record`].
 pub fn test(lab: &Lab, project: &Project, place: &Place<'_>, options: Options) -> Result<Record> {
+    told(lab, &project.called(options.build), place.name, || tested(lab, project, place, options))
+}
+
+fn tested(lab: &Lab, project: &Project, place: &Place<'_>, options: Options) -> Result<Record> {
     let started = Instant::now();
-    let mut inside = Inside::enter(lab, project, place)?;
-    let built = inside.build(options)?;
+    let mut inside = Inside::enter(lab, project, place, options)?;
+    let built = inside.build()?;
     inside.seen.phase(Phase::Build, built.time);
     let mut all_skipped = false;
     let outcome = inside
@@ -109,15 +113,31 @@ pub fn command(
     process: Process,
     ends: &mut Ends<'_>,
 ) -> Result<Record> {
+    let what = project.map_or_else(|| "no module".to_owned(), |project| project.called(options.build));
+    told(lab, &what, place.name, || match project {
+        Some(project) => command_beside(lab, project, place, options, shows, process, ends),
+        None => {
+            let started = Instant::now();
+            let mut seen = Seen::from_now(lab, place, what.clone());
+            let outcome = seen.program(shows, process, ends);
+            seen.finish(outcome, false, started)
+        }
+    })
+}
+
+fn command_beside(
+    lab: &Lab,
+    project: &Project,
+    place: &Place<'_>,
+    options: Options,
+    shows: bool,
+    process: Process,
+    ends: &mut Ends<'_>,
+) -> Result<Record> {
     let started = Instant::now();
-    let Some(project) = project else {
-        let mut seen = Seen::from_now(lab, place);
-        let outcome = seen.program(shows, process, ends);
-        return seen.finish(outcome, false, started);
-    };
-    let mut inside = Inside::enter(lab, project, place)?;
+    let mut inside = Inside::enter(lab, project, place, options)?;
     inside.seen.tells = false;
-    let built = inside.build(options)?;
+    let built = inside.build()?;
     inside.seen.phase(Phase::Build, built.time);
     let outcome = inside
         .load(&built)
@@ -134,14 +154,16 @@ struct Inside<'a> {
     lab: &'a Lab,
     project: &'a Project,
     place: &'a Place<'a>,
+    options: Options,
     helper: Helper,
     seen: Seen<'a>,
 }
 
 impl<'a> Inside<'a> {
-    fn enter(lab: &'a Lab, project: &'a Project, place: &'a Place<'a>) -> Result<Self> {
+    fn enter(lab: &'a Lab, project: &'a Project, place: &'a Place<'a>, options: Options) -> Result<Self> {
         let helper = Helper::start(&place.ssh.with_user("root"), &lab.cancel)?;
-        Ok(Self { lab, project, place, helper, seen: Seen::from_now(lab, place) })
+        let seen = Seen::from_now(lab, place, project.called(options.build));
+        Ok(Self { lab, project, place, options, helper, seen })
     }
 
     /// Asks for something in which none of the module's code runs.

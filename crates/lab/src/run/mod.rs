@@ -9,13 +9,17 @@ mod debug;
 /// In a machine with a distribution.
 pub mod inside;
 mod kept;
+mod plan;
 mod steps;
+mod suite;
 mod symbols;
+mod testing;
 mod trouble;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
-use std::time::Duration;
+use std::sync::atomic::AtomicUsize;
+use std::time::{Duration, Instant, SystemTime};
 
 use wire::{Exit, Process};
 
@@ -27,15 +31,19 @@ pub use kept::Kept;
 
 use crate::Lab;
 use crate::build::{self, Built};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::event::Event;
 use crate::kernel::Kernel;
 use crate::machine::{Accelerator, Machine};
-use crate::project::{self, Manifest, Project};
+use crate::project::{self, Check, Manifest, Project};
 use crate::session::Session;
 use crate::share::{self, Shown};
+use crate::splat::{ModuleFile, Splat};
 use crate::verdict::{Class, Phase, TestResult};
-use steps::Run;
+use plan::Plan;
+pub use plan::Selection;
+use steps::{Run, Told};
+use suite::Suite;
 
 /// A machine on which the accelerator can be tried.
 ///
@@ -96,6 +104,12 @@ pub struct Options {
 /// What is known after a run.
 #[derive(Debug)]
 pub struct Record {
+    /// The module as the verdict names it.
+    pub module: String,
+    /// The kernel's name.
+    pub kernel: String,
+    /// When it began.
+    pub started: SystemTime,
     /// What the run ended in.
     pub class: Class,
     /// What led to a class other than passed: the finding, the kernel's words.
@@ -111,45 +125,172 @@ pub struct Record {
     pub time: Duration,
     /// Each test's result, in order.
     pub tests: Vec<TestResult>,
-    /// The folder with `console.log` and what QEMU said.
+    /// What the kernel reported, in order.
+    pub splats: Vec<Splat>,
+    /// The console of the machine in which the worst was seen.
+    pub console: PathBuf,
+    /// The folder with what is kept of it. Further machines have folders of their own in it.
     pub dir: PathBuf,
 }
 
-impl Record {
-    /// The whole console.
-    pub fn console(&self) -> PathBuf {
-        self.dir.join("console.log")
+/// A run in which nothing could be judged: it did not come to a machine, or its machine was not the module's.
+#[derive(Debug)]
+pub struct Failure<'a> {
+    /// The module as a verdict would name it.
+    pub module: &'a str,
+    /// The kernel's name.
+    pub kernel: &'a str,
+    /// When it began.
+    pub started: SystemTime,
+    /// The time until it failed.
+    pub time: Duration,
+    /// Why.
+    pub error: &'a Error,
+    /// A folder for what is to be kept of it; nothing where nobody wants to know.
+    pub dir: Option<&'a Path>,
+}
+
+impl<'a> Failure<'a> {
+    /// One before anything was done.
+    pub fn at_once(module: &'a str, kernel: &'a str, error: &'a Error) -> Self {
+        Self { module, kernel, started: SystemTime::now(), time: Duration::ZERO, error, dir: None }
     }
 }
 
-/// Builds the project's module, loads it in a fresh machine, tests it, and unloads it. Where a machine like it is
-/// `kept`, the run takes that one.
+/// Carries a run out, and tells that it begins, and how it ended.
+fn told(lab: &Lab, module: &str, kernel: &str, run: impl FnOnce() -> Result<Record>) -> Result<Record> {
+    lab.reporter.event(&Event::Begin { module, kernel });
+    let (started, clock) = (SystemTime::now(), Instant::now());
+    let ended = run();
+    match &ended {
+        Ok(record) => lab.reporter.event(&Event::End(record)),
+        Err(error) => {
+            let nothing_was_done = matches!(error.kind(), Kind::Usage | Kind::Interrupted);
+            // Where it can't be made, the run can't be kept, and is told all the same.
+            let dir = if nothing_was_done { None } else { new_dir(lab).ok() };
+            let (time, dir) = (clock.elapsed(), dir.as_deref());
+            lab.reporter.event(&Event::Failed(&Failure { module, kernel, started, time, error, dir }));
+        }
+    }
+    ended
+}
+
+/// What is to be done in a run of tests.
+#[derive(Debug, Clone, Default)]
+pub struct Order {
+    /// How to build, and what runs the machines.
+    pub options: Options,
+    /// What programs in them see.
+    pub shown: Shown,
+    /// Which tests, and how.
+    pub selection: Selection,
+}
+
+/// Builds the project's module, loads it in a fresh machine, tests it, and unloads it; in further machines where the
+/// tests take them. Where a machine like it is `kept`, the run takes that one.
 ///
 /// # Errors
 ///
 /// When it does not come to a machine: the source does not build, a check refuses the module, or the lab
 /// can't do its work. Whatever a machine shows is in the [`Record`].
-pub fn test(
-    lab: &Lab,
-    project: &Project,
-    kernel: &Kernel,
-    options: Options,
-    shown: &Shown,
-    kept: &mut Kept,
-) -> Result<Record> {
-    share::check(kernel, shown)?;
-    let mut run = Run::prepare(lab, Some(project.manifest()), kernel, options.accelerator)?;
+pub fn test(lab: &Lab, project: &Project, kernel: &Kernel, order: &Order, kept: &mut Kept) -> Result<Record> {
+    let what = project.called(order.options.build);
+    told(lab, &what, kernel.name(), || tested(lab, project, kernel, order, kept))
+}
+
+fn tested(lab: &Lab, project: &Project, kernel: &Kernel, order: &Order, kept: &mut Kept) -> Result<Record> {
+    let options = order.options;
+    let mut order = order.clone();
+    let manifest = bring_programs(lab, project, &mut order)?;
+    let order = &order;
+    share::check(kernel, &order.shown)?;
+    let started = Instant::now();
+    let mut run = Run::prepare(lab, Some(&manifest), kernel, options.accelerator)?;
+    run.what = project.called(options.build);
     run.start(options.cold, kept)?;
     let module = Module::build(lab, &mut run, project, kernel, options)?;
+    let dir = run.dir().to_owned();
+    let plan = Plan::new(&manifest, &order.selection);
+    let suite = Suite {
+        lab,
+        kernel,
+        order,
+        module: &module,
+        plan: &plan,
+        dir: &dir,
+        told: Told::default(),
+        machines: AtomicUsize::new(1),
+    };
+    let mut record = suite.carry_out(run)?;
+    record.time = started.elapsed();
+    // Nobody gets them any more.
+    let _ = std::fs::remove_dir_all(dir.join("disks"));
+    record.dir = dir;
+    Ok(record)
+}
+
+/// Adds the programs of the project that its tests run to what machines are shown: those that a path names which
+/// begins with `./` or `../`, from the project's folder. Gives what `vexlab.toml` says with their paths in a machine.
+fn bring_programs(lab: &Lab, project: &Project, order: &mut Order) -> Result<Manifest> {
+    let mut manifest = project.manifest().clone();
+    for test in &mut manifest.tests {
+        let Check::Run(words) = &mut test.check else { continue };
+        let word = &mut words[0];
+        let is_ours = word.starts_with("./") || word.starts_with("../");
+        if !is_ours || !order.selection.wants(&test.name) {
+            continue;
+        }
+        let path = project.root().join(&*word);
+        let found = share::program::find(lab, &path.to_string_lossy())?.ok_or_else(|| {
+            Error::usage(format!("the test `{}` runs {word}, and {} is not there", test.name, path.display()))
+                .with_remedy("a path that begins with ./ is one of the project's; build it first")
+        })?;
+        found.path.clone_into(word);
+        order.shown.programs.push(found);
+    }
+    Ok(manifest)
+}
+
+/// The tests that a project has, by name. Those of a file that lists them are asked for in a machine.
+///
+/// # Errors
+///
+/// As [`test`]; and when a file has no list.
+pub fn list(lab: &Lab, project: &Project, kernel: &Kernel, order: &Order) -> Result<Vec<String>> {
+    let selection = &order.selection;
+    let mut names = Vec::new();
+    let mut machine = None;
+    for test in &project.manifest().tests {
+        let Check::Ktests(path) = &test.check else {
+            names.push(test.name.clone());
+            continue;
+        };
+        if machine.is_none() {
+            machine = Some(listing_machine(lab, project, kernel, order)?);
+        }
+        let Some(run) = &mut machine else { continue };
+        let parts = run.listed(path, test.timeout)?;
+        names.extend(parts.into_iter().map(|part| format!("{}/{part}", test.name)));
+    }
+    names.retain(|name| selection.wants(name));
+    Ok(names)
+}
+
+/// A machine in which the module is loaded.
+fn listing_machine<'a>(
+    lab: &'a Lab,
+    project: &Project,
+    kernel: &'a Kernel,
+    order: &Order,
+) -> Result<Run<'a>> {
+    let options = order.options;
+    let mut run = Run::prepare(lab, Some(project.manifest()), kernel, options.accelerator)?;
+    run.tell_results = false;
+    run.start(options.cold, &mut Kept::default())?;
+    let module = Module::build(lab, &mut run, project, kernel, options)?;
     run.wait_for_boot()?;
-    let outcome = run
-        .show(shown)?
-        .and_then(|()| run.load(&module))
-        .and_then(|()| run.prove(&module))
-        .and_then(|()| run.tests(&module))
-        .and_then(|()| run.unload(&module))
-        .and_then(|()| run.power_off(Some(&module)));
-    run.finish(outcome)
+    run.load(&module).map_err(|trouble| trouble.into_error("the module can't be loaded"))?;
+    Ok(run)
 }
 
 /// Runs a program in a fresh machine, beside the project's module if there is one.
@@ -166,8 +307,24 @@ pub fn command(
     process: Process,
     terminal: &mut Terminal<'_>,
 ) -> Result<Record> {
-    share::check(kernel, shown)?;
-    let mut run = Run::prepare(lab, project.map(Project::manifest), kernel, options.accelerator)?;
+    let what = project.map_or_else(|| "no module".to_owned(), |project| project.called(options.build));
+    told(lab, &what, kernel.name(), || {
+        share::check(kernel, shown)?;
+        let mut run = Run::prepare(lab, project.map(Project::manifest), kernel, options.accelerator)?;
+        run.what.clone_from(&what);
+        command_in(run, project, options, shown, process, terminal)
+    })
+}
+
+fn command_in(
+    mut run: Run<'_>,
+    project: Option<&Project>,
+    options: Options,
+    shown: &Shown,
+    process: Process,
+    terminal: &mut Terminal<'_>,
+) -> Result<Record> {
+    let (lab, kernel) = (run.lab, run.kernel);
     run.tell_results = false;
     run.start(options.cold, &mut Kept::default())?;
     let module = match project {
@@ -200,6 +357,7 @@ pub fn debug(
     debug::find_gdb()?;
     let mut run = Run::prepare(lab, Some(project.manifest()), kernel, options.accelerator)?;
     run.tell_results = false;
+    run.what = project.called(options.build);
     let _socket = run.expect_debugger()?;
     run.start(options.cold, &mut Kept::default())?;
     let module = Module::build(lab, &mut run, project, kernel, options)?;
@@ -211,7 +369,11 @@ pub fn debug(
             run.leave();
             Ok(Debugged::Ended(status))
         }
-        Err(trouble) => run.finish(Err(trouble)).map(Debugged::Failed),
+        Err(trouble) => {
+            let record = run.finish(Err(trouble))?;
+            lab.reporter.event(&Event::End(&record));
+            Ok(Debugged::Failed(Box::new(record)))
+        }
     }
 }
 
@@ -220,6 +382,8 @@ struct Module {
     name: String,
     built: Built,
     manifest: Manifest,
+    /// Where traces through it lead.
+    symbols: ModuleFile,
 }
 
 impl Module {
@@ -236,7 +400,14 @@ impl Module {
             run.phase(Phase::Link, built.link_time);
         }
         build::check(lab, kernel, &built, &project.manifest().check, options.kernel_decides)?;
-        Ok(Self { name: project.name().to_owned(), built, manifest: project.manifest().clone() })
+        let name = project.name().to_owned();
+        let symbols = ModuleFile {
+            name: name.replace('-', "_"),
+            file: built.module.clone(),
+            root: project.root().to_owned(),
+        };
+        run.symbols = Some(symbols.clone());
+        Ok(Self { name, built, manifest: project.manifest().clone(), symbols })
     }
 
     /// Its file's name.
@@ -246,7 +417,7 @@ impl Module {
 
     /// The name that the kernel knows it by.
     fn kernel_name(&self) -> String {
-        self.name.replace('-', "_")
+        self.symbols.name.clone()
     }
 }
 

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The phases of a run in the machine.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::hash::Hasher;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::io::Errno;
 use siphasher::sip::SipHasher24;
@@ -12,38 +14,47 @@ use wire::{Exit, Process, Reply, Request};
 
 use super::boot::{self, Booting, Terminal};
 use super::kept::Kept;
-use super::trouble::{Trouble, of_taint, verdict};
+use super::trouble::{Trouble, incomplete, of_taint, verdict};
 use super::{Module, Record, errno_text, guest_path, new_dir, not_run, report_phase};
 use crate::Lab;
-use crate::console::{Splat, splat};
+use crate::console::{Splat as Seen, splat};
 use crate::error::{Context, Error, Result};
 use crate::event::Event;
 use crate::kernel::{Kernel, depends_of_file, read_module};
-use crate::ktap;
 use crate::machine::{Accelerator, Machine};
-use crate::project::{self, Check, Manifest, Test, Timeouts};
+use crate::project::{self, Manifest, Timeouts};
 use crate::session::{Collect, Listener, LogRecord, Lost, Session};
 use crate::share::{self, Place, Shown, Unshared};
+use crate::splat::{ModuleFile, Splat, symbolise};
 use crate::verdict::{Class, Outcome, Phase, TestResult};
 
 /// A run on its way. Its folder is removed with it unless it comes to its end.
 pub(super) struct Run<'a> {
     pub(super) lab: &'a Lab,
-    kernel: &'a Kernel,
+    pub(super) kernel: &'a Kernel,
     pub(super) machine: Machine,
     pub(super) timeouts: Timeouts,
-    tests: Vec<Test>,
     booting: Option<Booting<'a>>,
     session: Option<Session>,
     dir: Option<PathBuf>,
+    /// The module as the verdict names it.
+    pub(super) what: String,
+    began: SystemTime,
     started: Instant,
     phases: Vec<(Phase, Duration)>,
     results: Vec<TestResult>,
+    splats: Vec<Splat>,
+    /// The module that is loaded, for the places of traces.
+    pub(super) symbols: Option<ModuleFile>,
     exit: Option<Exit>,
     /// Where programs are started.
-    place: Place,
-    /// Whether the project has tests and not one of them ran.
-    all_skipped: bool,
+    pub(super) place: Place,
+    /// The steps that have been told, by this machine or another one of the same run.
+    pub(super) told: Told,
+    /// Results that are not to be told yet.
+    pub(super) held: Option<Vec<TestResult>>,
+    /// Where its disks go when it ends.
+    pub(super) disks_to: Option<PathBuf>,
     /// Whether each result is told as it comes: standard output is a command's own when one is run.
     pub(super) tell_results: bool,
 }
@@ -52,7 +63,7 @@ pub(super) struct Run<'a> {
 type Step = Result<(), Trouble>;
 
 /// Why what needs the Rust side is skipped.
-const WITHOUT_RUST: &str = "the module was built without its Rust side";
+pub(super) const WITHOUT_RUST: &str = "the module was built without its Rust side";
 
 /// How many lines of a failed program's output are shown.
 pub(super) const SHOWN_LINES: usize = 20;
@@ -65,8 +76,18 @@ impl<'a> Run<'a> {
         kernel: &'a Kernel,
         accelerator: Option<Accelerator>,
     ) -> Result<Self> {
+        Self::prepare_in(new_dir(lab)?, lab, manifest, kernel, accelerator)
+    }
+
+    /// As [`prepare`](Self::prepare), with its files in this folder.
+    pub(super) fn prepare_in(
+        dir: PathBuf,
+        lab: &'a Lab,
+        manifest: Option<&Manifest>,
+        kernel: &'a Kernel,
+        accelerator: Option<Accelerator>,
+    ) -> Result<Self> {
         let started = Instant::now();
-        let dir = new_dir(lab)?;
         let default = project::Machine::default();
         let wanted = manifest.map_or(&default, |manifest| &manifest.machine);
         let machine = boot::describe(lab, kernel, wanted, accelerator, &dir)
@@ -76,16 +97,21 @@ impl<'a> Run<'a> {
             kernel,
             machine,
             timeouts: manifest.map(|manifest| manifest.timeouts.clone()).unwrap_or_default(),
-            tests: manifest.map(|manifest| manifest.tests.clone()).unwrap_or_default(),
             booting: None,
             session: None,
             dir: Some(dir),
+            what: String::new(),
+            began: SystemTime::now(),
             started,
             phases: Vec::new(),
             results: Vec::new(),
+            splats: Vec::new(),
+            symbols: None,
             exit: None,
             place: Place::default(),
-            all_skipped: false,
+            told: Told::default(),
+            held: None,
+            disks_to: None,
             tell_results: true,
         };
         run.phase(Phase::Provision, started.elapsed());
@@ -156,7 +182,7 @@ impl<'a> Run<'a> {
         let stripped = self.load_needs(module)?;
         self.load_one(&module.file(), &stripped, &module.manifest.module.parameters)?;
         let time = started.elapsed();
-        self.result("load", Outcome::Passed, Some(time), Vec::new());
+        self.step_passed("load", time);
         self.phase(Phase::Load, time);
         Ok(())
     }
@@ -214,7 +240,9 @@ impl<'a> Run<'a> {
             return Ok(());
         };
         let Some(rust) = &module.built.rust else {
-            self.result("proof", Outcome::Skipped, None, vec![WITHOUT_RUST.to_owned()]);
+            if self.told.first("proof") {
+                self.result("proof", Outcome::Skipped, None, vec![WITHOUT_RUST.to_owned()]);
+            }
             return Ok(());
         };
         let started = Instant::now();
@@ -238,92 +266,10 @@ impl<'a> Run<'a> {
             Reply::Failed { action, errno } => vec![format!("{action} failed with {}", errno_text(errno))],
             other => return Err(unexpected("the proof", &other)),
         };
-        let outcome = if details.is_empty() { Outcome::Passed } else { Outcome::Failed };
-        self.result("proof", outcome, Some(started.elapsed()), details);
-        Ok(())
-    }
-
-    /// Carries the project's tests out.
-    pub(super) fn tests(&mut self, module: &Module) -> Step {
-        let started = Instant::now();
-        let first = self.results.len();
-        for test in std::mem::take(&mut self.tests) {
-            if test.needs_rust && module.built.rust.is_none() {
-                self.result(&test.name, Outcome::Skipped, None, vec![WITHOUT_RUST.to_owned()]);
-                continue;
-            }
-            let limit = test.timeout.unwrap_or(self.timeouts.test);
-            match &test.check {
-                Check::Ktap(path) => self.ktap(&test.name, path, limit)?,
-                Check::Run(words) => self.program_test(&test.name, words, limit)?,
-            }
+        match details.is_empty() {
+            true => self.step_passed("proof", started.elapsed()),
+            false => self.result("proof", Outcome::Failed, Some(started.elapsed()), details),
         }
-        let own = &self.results[first..];
-        self.all_skipped = !own.is_empty() && own.iter().all(|test| test.outcome == Outcome::Skipped);
-        self.phase(Phase::Tests, started.elapsed());
-        Ok(())
-    }
-
-    fn ktap(&mut self, name: &str, path: &str, limit: Duration) -> Step {
-        let started = Instant::now();
-        let mut text = Collect::default();
-        let reply = self.ask_as(
-            name,
-            &format!("the test {name}"),
-            &Request::Read { path: path.to_owned() },
-            limit,
-            &mut text,
-        )?;
-        let failure = match reply {
-            Reply::Done => None,
-            Reply::Failed { action, errno } => Some(format!("{action} failed with {}", errno_text(errno))),
-            other => return Err(unexpected(name, &other)),
-        };
-        let (lines, problem) = match failure {
-            Some(failure) => (Vec::new(), Some(failure)),
-            None => {
-                let (lines, problem) = ktap::parse(&String::from_utf8_lossy(&text.0));
-                (lines, problem.map(|problem| format!("{path} is no complete KTAP report: {problem}")))
-            }
-        };
-        for line in lines {
-            self.result(&format!("{name}/{}", line.name), line.outcome, None, line.details);
-        }
-        if let Some(problem) = problem {
-            self.result(name, Outcome::Failed, Some(started.elapsed()), vec![problem]);
-        }
-        Ok(())
-    }
-
-    fn program_test(&mut self, name: &str, words: &[String], limit: Duration) -> Step {
-        let started = Instant::now();
-        let mut process = Process::new(words.to_vec());
-        self.place.hold(&mut process);
-        let mut output = Collect::default();
-        let (outcome, mut details) = match self.ask_as(
-            name,
-            &format!("the test {name}"),
-            &Request::Run(process),
-            limit,
-            &mut output,
-        )? {
-            Reply::Exited(Exit::Status(0)) => (Outcome::Passed, Vec::new()),
-            Reply::Exited(Exit::Status(status)) => (Outcome::Failed, vec![format!("exit status {status}")]),
-            Reply::Exited(Exit::Signal(signal)) => {
-                (Outcome::Failed, vec![format!("ended by signal {signal}")])
-            }
-            Reply::Failed { action, errno } => {
-                (Outcome::Failed, vec![format!("{action} failed with {}", errno_text(errno))])
-            }
-            other => return Err(unexpected(name, &other)),
-        };
-        if outcome == Outcome::Failed {
-            let text = String::from_utf8_lossy(&output.0);
-            let lines: Vec<&str> = text.lines().collect();
-            let shown = &lines[lines.len().saturating_sub(SHOWN_LINES)..];
-            details.extend(shown.iter().map(|line| (*line).to_owned()));
-        }
-        self.result(name, outcome, Some(started.elapsed()), details);
         Ok(())
     }
 
@@ -363,7 +309,7 @@ impl<'a> Run<'a> {
             other => return Err(unexpected("unloading", &other)),
         }
         let time = started.elapsed();
-        self.result("unload", Outcome::Passed, Some(time), Vec::new());
+        self.told.unloaded(time);
         self.phase(Phase::Unload, time);
         Ok(())
     }
@@ -401,17 +347,46 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Keeps the disks where they are wanted, and removes them where they aren't.
+    fn put_disks_away(&self) -> Result<()> {
+        if let Some(to) = &self.disks_to {
+            crate::cache::make_dir(to)?;
+            for disk in &self.machine.disks {
+                let kept = to.join(disk.file_name().unwrap_or_default());
+                fs::rename(disk, &kept).context(|| format!("keep the disk {}", kept.display()))?;
+            }
+        }
+        self.remove_disks();
+        Ok(())
+    }
+
+    /// Has the machine start with the disks of this folder, from power-on.
+    pub(super) fn take_disks(&self, from: &Path) -> Result<()> {
+        for disk in &self.machine.disks {
+            let kept = from.join(disk.file_name().unwrap_or_default());
+            fs::copy(&kept, disk).context(|| format!("copy the disk {}", kept.display()))?;
+        }
+        Ok(())
+    }
+
     /// Ends the machine and judges the run.
     pub(super) fn finish(mut self, outcome: Step) -> Result<Record> {
         self.session().end();
-        self.remove_disks();
+        self.put_disks_away()?;
         let splat = self.worst_splat();
-        let (class, reasons) = verdict(outcome, &self.results, self.all_skipped, splat.as_ref());
+        let log_lost = self.session().log().iter().any(|record| record.text == wire::LOST_RECORDS);
+        let incomplete = incomplete(self.session().console().lost(), log_lost);
+        let (class, reasons) = verdict(outcome, splat.as_ref(), incomplete);
         if class == Class::Interrupted {
             return Err(Error::new(crate::error::Kind::Interrupted, "interrupted"));
         }
+        let mut splats = std::mem::take(&mut self.splats);
+        self.symbolise(&mut splats);
         let dir = self.dir.take().expect("a run that booted has its folder until it ends");
         Ok(Record {
+            module: self.what.clone(),
+            kernel: self.kernel.name().to_owned(),
+            started: self.began,
             class,
             reasons,
             exit: self.exit,
@@ -419,12 +394,22 @@ impl<'a> Run<'a> {
             time: self.started.elapsed(),
             phases: std::mem::take(&mut self.phases),
             tests: std::mem::take(&mut self.results),
+            splats,
+            console: dir.join("console.log"),
             dir,
         })
     }
 
+    /// Finds the places of traces in the module's sources. A run has its verdict without them, too.
+    fn symbolise(&self, splats: &mut [Splat]) {
+        let Some(module) = &self.symbols else { return };
+        if let Err(error) = symbolise(splats, module, self.began) {
+            self.lab.note(&format!("traces have no source lines: {error}"));
+        }
+    }
+
     /// The worst trouble, on the console or in the log that the agent sent: either may lack the end.
-    fn worst_splat(&mut self) -> Option<Splat> {
+    fn worst_splat(&mut self) -> Option<Seen> {
         let console = self.session().console().worst();
         let log =
             self.session().log().iter().filter_map(|record| splat(&record.text)).max_by_key(|s| s.severity);
@@ -432,6 +417,16 @@ impl<'a> Run<'a> {
             (Some(console), Some(log)) if log.severity > console.severity => Some(log),
             (console, log) => console.or(log),
         }
+    }
+
+    /// How much the kernel has said.
+    pub(super) fn words(&mut self) -> usize {
+        self.session().log().len()
+    }
+
+    /// Whether the kernel has reported trouble since it had said so much.
+    pub(super) fn was_in_trouble(&mut self, since: usize) -> bool {
+        self.session().log()[since..].iter().any(|record| splat(&record.text).is_some())
     }
 
     pub(super) fn dir(&self) -> &Path {
@@ -442,8 +437,29 @@ impl<'a> Run<'a> {
         self.session.as_mut().expect("the steps that need a machine come after boot")
     }
 
-    fn result(&mut self, name: &str, outcome: Outcome, time: Option<Duration>, details: Vec<String>) {
-        let result = TestResult { name: name.to_owned(), outcome, time, details };
+    /// A step of the machine's that went well: told once, however many machines there are.
+    pub(super) fn step_passed(&mut self, name: &'static str, time: Duration) {
+        if self.told.first(name) {
+            self.result(name, Outcome::Passed, Some(time), Vec::new());
+        }
+    }
+
+    pub(super) fn result(
+        &mut self,
+        name: &str,
+        outcome: Outcome,
+        time: Option<Duration>,
+        details: Vec<String>,
+    ) {
+        let result = TestResult { name: name.to_owned(), outcome, time, attempts: 1, details };
+        match &mut self.held {
+            Some(held) => held.push(result),
+            None => self.tell(result),
+        }
+    }
+
+    /// Tells a result, and keeps it.
+    pub(super) fn tell(&mut self, result: TestResult) {
         if self.tell_results {
             self.lab.reporter.event(&Event::Test(&result));
         }
@@ -477,7 +493,7 @@ impl<'a> Run<'a> {
     }
 
     /// As [`ask`](Self::ask), on behalf of the result called `name`, which is a failure when no answer comes.
-    fn ask_as(
+    pub(super) fn ask_as(
         &mut self,
         name: &str,
         what: &str,
@@ -497,13 +513,44 @@ impl<'a> Run<'a> {
     pub(super) fn lost(&mut self, lost: Lost, what: &str) -> Trouble {
         let class = match &lost {
             Lost::TimedOut { .. } => Class::Hang,
-            Lost::Ended { .. } | Lost::Nonsense(_) | Lost::Control(_) => Class::MachineLost,
+            Lost::Ended { .. } | Lost::Nonsense(_) | Lost::Control(_) | Lost::Enough => Class::MachineLost,
             Lost::Interrupted(_) => Class::Interrupted,
         };
         if matches!(lost, Lost::Ended { .. }) {
             self.session().let_die(Duration::from_secs(2));
         }
         Trouble::new(class, format!("{what}: {lost}"))
+    }
+}
+
+/// The steps whose success has been told.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Told(Arc<Mutex<Steps>>);
+
+#[derive(Debug, Default)]
+struct Steps {
+    told: BTreeSet<&'static str>,
+    unloaded: Option<Duration>,
+}
+
+impl Told {
+    /// Whether this is the first time that this step is asked about.
+    pub(super) fn first(&self, step: &'static str) -> bool {
+        self.lock().told.insert(step)
+    }
+
+    /// The module was unloaded, which is told when all is over.
+    fn unloaded(&self, time: Duration) {
+        self.lock().unloaded.get_or_insert(time);
+    }
+
+    /// How long unloading took, where a machine has done it.
+    pub(super) fn was_unloaded(&self) -> Option<Duration> {
+        self.lock().unloaded
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Steps> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -527,7 +574,7 @@ pub(super) fn lab_trouble(error: &Error) -> Trouble {
     Trouble::new(Class::LabFailed, error.to_string()).because(cause)
 }
 
-fn unexpected(what: &str, reply: &Reply) -> Trouble {
+pub(super) fn unexpected(what: &str, reply: &Reply) -> Trouble {
     Trouble::new(Class::LabFailed, format!("{what}: the agent answered {reply:?}"))
 }
 

@@ -2,6 +2,7 @@
 //! What it means when a run does not go its way: a pure judgement of what was seen.
 
 use crate::console::{Severity, Splat};
+use crate::error::{Error, Kind};
 use crate::verdict::{Class, Outcome, TestResult};
 
 /// Why a run goes no further, with what has been seen so far.
@@ -16,6 +17,14 @@ impl Trouble {
         Self { class, reasons: vec![reason.into()] }
     }
 
+    /// It as an error, where a machine's verdict isn't what was asked for.
+    pub(super) fn into_error(self, what: &str) -> Error {
+        match self.class {
+            Class::Interrupted => Error::new(Kind::Interrupted, "interrupted"),
+            _ => Error::lab(what).with_source(self.reasons.join("\n")),
+        }
+    }
+
     pub(super) fn because(mut self, reasons: impl IntoIterator<Item = String>) -> Self {
         self.reasons.extend(reasons);
         self
@@ -27,28 +36,50 @@ impl Trouble {
 /// Source: `Documentation/admin-guide/tainted-kernels.rst`.
 const TAINT_DIED: u64 = 1 << 7;
 
-/// What a run ends in, and why, that went on to its end or did not, in which these tests ran and the kernel reported
-/// `splat`.
+/// What a machine's part of a run ends in, and why, that went on to its end or did not, and in which the kernel
+/// reported `splat`; and, where what was seen is `incomplete`, why.
 pub(super) fn verdict(
     outcome: Result<(), Trouble>,
-    results: &[TestResult],
-    all_skipped: bool,
     splat: Option<&Splat>,
+    incomplete: Option<String>,
 ) -> (Class, Vec<String>) {
-    let (mut class, mut reasons) = match outcome {
+    let (class, mut reasons) = match outcome {
         Ok(()) => (Class::Passed, Vec::new()),
         Err(trouble) => (trouble.class, trouble.reasons),
     };
+    reasons.extend(splat.map(|splat| format!("kernel: {}", splat.title)));
+    let mut class = with_splat(class, splat);
+    if let Some(why) = incomplete {
+        // What is missing may be what would have spoiled the pass.
+        if class == Class::Passed {
+            class = Class::LabFailed;
+        }
+        reasons.push(why);
+    }
+    (class, reasons)
+}
+
+/// Why what was seen of a machine is not all that was said, where the console lost something or the log did.
+pub(super) fn incomplete(console_lost: Option<String>, log_lost: bool) -> Option<String> {
+    let console = console_lost.map(|why| format!("the console could not be kept whole: {why}"));
+    console.or_else(|| log_lost.then(|| "the kernel's log lost records before they were read".to_owned()))
+}
+
+/// What a run's tests make of its class.
+pub(super) fn with_tests(
+    class: &mut Class,
+    reasons: &mut Vec<String>,
+    results: &[TestResult],
+    all_skipped: bool,
+) {
     let failed = results.iter().filter(|test| test.outcome == Outcome::Failed).count();
-    if class == Class::Passed && failed > 0 {
-        class = Class::TestFailed;
+    if *class == Class::Passed && failed > 0 {
+        *class = Class::TestFailed;
         reasons.push(format!("{failed} of {} tests failed", results.len()));
-    } else if class == Class::Passed && all_skipped {
-        class = Class::TestFailed;
+    } else if *class == Class::Passed && all_skipped {
+        *class = Class::TestFailed;
         reasons.push("not one of the project's tests ran: all were skipped".to_owned());
     }
-    reasons.extend(splat.map(|splat| format!("kernel: {}", splat.title)));
-    (with_splat(class, splat), reasons)
 }
 
 /// The class of a run that came to `class`, during which the kernel reported `splat`. A splat explains what
@@ -93,6 +124,18 @@ mod tests {
         assert_eq!(with_splat(Class::Passed, Some(&warning)), Class::KernelWarning);
         assert_eq!(with_splat(Class::UnloadFailed, Some(&warning)), Class::UnloadFailed);
         assert_eq!(with_splat(Class::Passed, None), Class::Passed);
+    }
+
+    #[test]
+    fn what_is_not_whole_spoils_a_pass_and_hides_nothing() {
+        let full = || incomplete(Some("No space left on device".to_owned()), true);
+        let reason = "the console could not be kept whole: No space left on device";
+        assert_eq!(incomplete(None, false), None);
+        assert!(incomplete(None, true).is_some());
+        assert_eq!(verdict(Ok(()), None, None), (Class::Passed, vec![]));
+        assert_eq!(verdict(Ok(()), None, full()), (Class::LabFailed, vec![reason.to_owned()]));
+        let hang = || Err(Trouble::new(Class::Hang, "slow"));
+        assert_eq!(verdict(hang(), None, full()), (Class::Hang, vec!["slow".to_owned(), reason.to_owned()]));
     }
 
     #[test]

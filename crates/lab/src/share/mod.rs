@@ -6,6 +6,7 @@
 mod credentials;
 pub mod program;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -53,8 +54,8 @@ pub struct Shown {
     pub root: Root,
     /// The source.
     pub source: Option<Source>,
-    /// A program of this host that runs on the machine's own file system: all the files that it is made of.
-    pub program: Option<Program>,
+    /// Programs of this host that run on the machine's own file system: all the files that they are made of.
+    pub programs: Vec<Program>,
 }
 
 /// Where the source is shown.
@@ -152,7 +153,7 @@ fn check_config(kernel: &str, config: &Config, wanted: &Shown) -> Result<(), Err
     let [fuse, overlay] = MODULES;
     let needs = match wanted.root {
         Root::Host => &[fuse, overlay][..],
-        Root::Tiny if wanted.source.is_some() || wanted.program.is_some() => &[fuse],
+        Root::Tiny if wanted.source.is_some() || !wanted.programs.is_empty() => &[fuse],
         Root::Tiny => &[],
     };
     for (_, option) in needs {
@@ -168,7 +169,7 @@ fn not_mountable(kernel: &str, wanted: &Shown) -> Error {
     let what = match (wanted.root, &wanted.source) {
         (Root::Host, _) => "this host's file system",
         (Root::Tiny, Some(_)) => SOURCE,
-        (Root::Tiny, None) => "a program of this host",
+        (Root::Tiny, None) => "programs of this host",
     };
     Error::usage(format!("the kernel {kernel} can't mount {what}"))
         .with_remedy("choose another kernel with --kernel; Debian's can")
@@ -199,16 +200,17 @@ pub fn show(
         place.root = Some(ROOT.to_owned());
         place.environment = credentials::environment();
     }
-    if let Some(program) = wanted.program.as_ref().filter(|_| wanted.root == Root::Tiny) {
+    let files: BTreeSet<&PathBuf> = wanted.programs.iter().flat_map(|program| &program.files).collect();
+    if wanted.root == Root::Tiny && !files.is_empty() {
         let mut view = View::default();
-        view.show_only(program.files.iter().cloned());
+        view.show_only(files.iter().copied().cloned());
         machine.mount(
             FIRST_CHANNEL,
             Path::new("/"),
             Options { writable: false, valid: HOST_VALID, view },
             LOWER,
         )?;
-        let paths = program.files.iter().map(|path| path.to_string_lossy().into_owned()).collect();
+        let paths = files.iter().map(|path| path.to_string_lossy().into_owned()).collect();
         machine.ask(FIRST_CHANNEL + 1, &Request::Show { from: LOWER.to_owned(), paths })?;
     }
     if let Some(Source { folder, writable }) = &wanted.source {
@@ -333,7 +335,7 @@ mod tests {
     use super::*;
 
     fn wanted(root: Root) -> Shown {
-        Shown { root, source: Some(Source { folder: "/".into(), writable: false }), program: None }
+        Shown { root, source: Some(Source { folder: "/".into(), writable: false }), programs: Vec::new() }
     }
 
     fn refusal(config: &str, root: Root) -> String {

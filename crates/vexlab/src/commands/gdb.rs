@@ -13,7 +13,6 @@ use super::machine::one_kernel;
 use super::our_root;
 use crate::cli::GdbArgs;
 use crate::interrupt::Interrupt;
-use crate::output;
 
 /// Loads the project's module under gdb. Gives gdb's exit status.
 pub(crate) fn gdb(lab: &Lab, dir: &Path, arguments: &GdbArgs, interrupt: &Interrupt) -> Result<u8> {
@@ -31,9 +30,6 @@ pub(crate) fn gdb(lab: &Lab, dir: &Path, arguments: &GdbArgs, interrupt: &Interr
         Debugged::Ended(status) => {
             Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX))
         }
-        Debugged::Failed(record) => {
-            output::verdict(project.name(), kernel.name(), &record);
-            Ok(record.class.exit_status())
-        }
+        Debugged::Failed(record) => Ok(record.class.exit_status()),
     }
 }

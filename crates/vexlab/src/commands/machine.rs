@@ -23,13 +23,6 @@ use crate::cli::{CommandArgs, Root, RunArgs, ShellArgs, SourceArgs};
 use crate::output;
 use crate::terminal::{self, Keys};
 
-/// A machine that has ended.
-struct Ended {
-    module: String,
-    kernel: String,
-    record: Record,
-}
-
 /// What `run` and `shell` have in common.
 struct Wish<'a> {
     dir: &'a Path,
@@ -90,7 +83,7 @@ fn in_machine(
     program: Option<Program>,
     process: Process,
     input: &mut dyn FnMut(Outgoing),
-) -> Result<Ended> {
+) -> Result<Record> {
     let project = if wish.no_module { None } else { Some(Project::find(wish.dir)?) };
     let source = wanted_source(wish, project.as_ref())?;
     if let Root::Image(image) = &wish.run.root {
@@ -98,12 +91,11 @@ fn in_machine(
     }
     let kernel = one_kernel(lab, wish.run, project.as_ref())?;
     let options: run::Options = wish.run.into();
-    let shown = Shown { root: our_root(wish.run, "this")?, source, program };
+    let root = our_root(wish.run, "this")?;
+    let shown = Shown { root, source, programs: program.into_iter().collect() };
     let mut show = |stream: Stream, bytes: &[u8]| lab.reporter.event(&Event::Output(stream, bytes));
     let mut terminal = Terminal { output: &mut show, input };
-    let record = run::command(lab, project.as_ref(), &kernel, options, &shown, process, &mut terminal)?;
-    let module = project.as_ref().map_or("no module", Project::name).to_owned();
-    Ok(Ended { module, kernel: kernel.name().to_owned(), record })
+    run::command(lab, project.as_ref(), &kernel, options, &shown, process, &mut terminal)
 }
 
 fn in_a_distribution(
@@ -114,7 +106,7 @@ fn in_a_distribution(
     source: Option<Source>,
     process: Process,
     input: &mut dyn FnMut(Outgoing),
-) -> Result<Ended> {
+) -> Result<Record> {
     if !wish.run.build.kernel.is_empty() {
         return Err(its_own_kernel());
     }
@@ -141,9 +133,7 @@ fn in_a_distribution(
     let shows = share.is_some();
     let machine = Whole::fresh(lab, image, project, share, options, &wish.run.whole)?;
     let mut ends = Ends { output: &mut output::stream, input };
-    let record = inside::command(lab, project, &machine.place(), options, shows, process, &mut ends)?;
-    let module = project.map_or("no module", Project::name).to_owned();
-    Ok(Ended { module, kernel: image.to_owned(), record })
+    inside::command(lab, project, &machine.place(), options, shows, process, &mut ends)
 }
 
 /// The folder to show at /src: the one that is named, or the project's, where that is wanted.
@@ -178,14 +168,10 @@ pub(super) fn one_kernel(lab: &Lab, arguments: &RunArgs, project: Option<&Projec
 }
 
 /// The command's own status, unless something went wrong around it.
-fn exit_status(ended: &Ended) -> u8 {
-    let record = &ended.record;
+fn exit_status(record: &Record) -> u8 {
     match (record.class, record.exit) {
         (Class::Passed, Some(exit)) => status_of(exit),
-        _ => {
-            output::verdict(&ended.module, &ended.kernel, record);
-            record.class.exit_status()
-        }
+        _ => record.class.exit_status(),
     }
 }
 

@@ -8,6 +8,7 @@ mod environment;
 mod gdb;
 mod image;
 mod kernel;
+mod log;
 mod machine;
 mod module;
 mod watch;
@@ -22,10 +23,10 @@ use lab::error::{Context, Error, Result};
 use lab::kernel::Kernel;
 use lab::machine::Accelerator;
 use lab::project::{self, Project};
-use lab::share::Root;
+use lab::share::{Root, Shown};
 use lab::{build, run, verdict};
 
-use crate::cli::{self, Cli, Command, How, RunArgs, WholeArgs};
+use crate::cli::{self, Cli, Command, How, RunArgs, SelectionArgs, TestArgs, WholeArgs};
 use crate::interrupt::Interrupt;
 use crate::output;
 
@@ -37,8 +38,10 @@ pub(crate) fn dispatch(lab: &Lab, cli: &Cli, interrupt: &Interrupt) -> Result<u8
         Command::Image(command) => image::image(lab, command).map(|()| 0),
         Command::Build(arguments) => module::build(lab, &cli.project, arguments).map(|()| 0),
         Command::Link(arguments) => module::link(lab, arguments).map(|()| 0),
-        Command::Test(arguments) if arguments.watch => watch::watch(lab, &cli.project, &arguments.run),
+        Command::Test(arguments) if arguments.watch => watch::watch(lab, &cli.project, arguments),
         Command::Test(arguments) => module::test(lab, &cli.project, arguments),
+        Command::Log(arguments) => log::log(lab, arguments).map(|()| 0),
+        Command::Report(arguments) => log::report(lab, arguments).map(|()| 0),
         Command::Check(arguments) => check::check(lab, &cli.project, arguments),
         Command::Run(arguments) => machine::run(lab, &cli.project, arguments),
         Command::Shell(arguments) => machine::shell(lab, &cli.project, arguments),
@@ -67,6 +70,7 @@ pub(crate) fn dispatch(lab: &Lab, cli: &Cli, interrupt: &Interrupt) -> Result<u8
         Command::Doc { page } => {
             let text = match page {
                 cli::Page::ExitCodes => verdict::exit_status_page(),
+                cli::Page::ReportFormat => report::page(),
                 cli::Page::Rules => ko::rules_page(),
             };
             output::print_raw(text.as_bytes());
@@ -95,9 +99,10 @@ fn kernels(lab: &Lab, named: &[String], project: Option<&Project>) -> Result<Vec
     names.iter().map(|name| lab::kernel::resolve(lab, name)).collect()
 }
 
+/// What is run has its tests in it.
 impl From<&How> for build::Options {
     fn from(how: &How) -> Self {
-        Self { c_only: how.c_only, minimal: how.minimal }
+        Self { c_only: how.c_only, minimal: how.minimal, tests: true }
     }
 }
 
@@ -112,11 +117,35 @@ impl From<&RunArgs> for run::Options {
     }
 }
 
+impl From<&SelectionArgs> for run::Selection {
+    fn from(arguments: &SelectionArgs) -> Self {
+        let SelectionArgs { filters, jobs, retries, repeat, fail_fast, isolated } = arguments;
+        Self {
+            filters: filters.clone(),
+            jobs: (*jobs).into(),
+            retries: *retries,
+            repeat: *repeat,
+            fail_fast: *fail_fast,
+            isolated: *isolated,
+        }
+    }
+}
+
 impl From<&WholeArgs> for MadeWith {
     fn from(arguments: &WholeArgs) -> Self {
         let WholeArgs { memory, processors, package, limit } = arguments;
         Self { memory: *memory, processors: *processors, packages: package.clone(), limit: *limit }
     }
+}
+
+/// What is to be done in machines of ours, for what needs them.
+fn order(arguments: &TestArgs, what: &str) -> Result<run::Order> {
+    let root = our_root(&arguments.run, what)?;
+    Ok(run::Order {
+        options: (&arguments.run).into(),
+        shown: Shown { root, ..Shown::default() },
+        selection: (&arguments.selection).into(),
+    })
 }
 
 /// What programs see in a machine of ours, for what needs one.

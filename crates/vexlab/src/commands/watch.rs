@@ -8,30 +8,29 @@ use lab::Lab;
 use lab::error::{Error, Kind, Result};
 use lab::kernel::Kernel;
 use lab::project::Project;
-use lab::run::Kept;
+use lab::run::{Kept, Order};
 use lab::verdict::Class;
 use lab::watch::{Changes, Watch};
 
-use super::{kernels, module, our_root};
-use crate::cli::RunArgs;
+use super::{kernels, module, order};
+use crate::cli::TestArgs;
 use crate::output;
 
 /// How many verdicts the line of marks shows.
 const SHOWN: usize = 10;
 
 /// Tests the project's module, and again with each change, until it is interrupted.
-pub(crate) fn watch(lab: &Lab, dir: &Path, arguments: &RunArgs) -> Result<u8> {
+pub(crate) fn watch(lab: &Lab, dir: &Path, arguments: &TestArgs) -> Result<u8> {
     let project = Project::find(dir)?;
-    our_root(arguments, "--watch")?;
+    let order = order(arguments, "--watch")?;
     // A change stops a run, but not the program.
     let of_run = Lab { cancel: lab.cancel.of_part(), ..lab.clone() };
-    let how = (&arguments.build.how).into();
-    let watch = Watch::start(&project, how, output::files(), of_run.cancel.clone())?;
+    let watch = Watch::start(&project, order.options.build, output::files(), of_run.cancel.clone())?;
     let mut rounds = Rounds { project, kernels: Vec::new(), kept: Kept::default() };
     let mut marks = Marks::default();
     let mut last = None;
     loop {
-        let class = rounds.test(lab, &of_run, arguments);
+        let class = rounds.test(lab, &of_run, &arguments.run.build.kernel, &order);
         // What was being done when the round was stopped may still be shown.
         lab.progress_end();
         lab.cancel.check()?;
@@ -43,7 +42,7 @@ pub(crate) fn watch(lab: &Lab, dir: &Path, arguments: &RunArgs) -> Result<u8> {
             Some(changes) => Some(changes),
             None if class.is_none() => last.take(),
             None => {
-                rounds.kept.prepare(&of_run, &rounds.project, &rounds.kernels, arguments.into());
+                rounds.kept.prepare(&of_run, &rounds.project, &rounds.kernels, order.options);
                 output::aside(&waiting(&rounds.project, last.as_ref()));
                 Some(watch.wait(&lab.cancel)?)
             }
@@ -68,15 +67,15 @@ struct Rounds {
 impl Rounds {
     /// Tests the project as it is now. What is wrong with it, or with the lab, is told; nothing comes of a round that
     /// was stopped.
-    fn test(&mut self, lab: &Lab, of_run: &Lab, arguments: &RunArgs) -> Option<Class> {
-        self.try_test(lab, of_run, arguments).map_or_else(|error| of_error(&error), Some)
+    fn test(&mut self, lab: &Lab, of_run: &Lab, named: &[String], order: &Order) -> Option<Class> {
+        self.try_test(lab, of_run, named, order).map_or_else(|error| of_error(&error), Some)
     }
 
-    fn try_test(&mut self, lab: &Lab, of_run: &Lab, arguments: &RunArgs) -> Result<Class> {
+    fn try_test(&mut self, lab: &Lab, of_run: &Lab, named: &[String], order: &Order) -> Result<Class> {
         self.project = self.project.reread()?;
         // No change of a source makes fetching a kernel vain.
-        self.kernels = kernels(lab, &arguments.build.kernel, Some(&self.project))?;
-        module::test_on_each(of_run, &self.project, &self.kernels, arguments, &mut self.kept)
+        self.kernels = kernels(lab, named, Some(&self.project))?;
+        module::test_on_each(of_run, &self.project, &self.kernels, order, &mut self.kept)
     }
 }
 
@@ -137,7 +136,12 @@ fn mark(class: Class) -> char {
         Class::TestFailed => '✗',
         Class::BuildFailed => 'b',
         Class::RefusedByCheck | Class::RefusedByKernel => 'r',
-        Class::KernelWarning | Class::Oops | Class::Hang | Class::UnloadFailed | Class::MachineLost => '!',
+        Class::KernelWarning
+        | Class::Oops
+        | Class::Hang
+        | Class::UnloadFailed
+        | Class::MachineLost
+        | Class::Leak => '!',
         Class::Usage | Class::LabFailed | Class::Interrupted => '?',
     }
 }
@@ -153,10 +157,10 @@ mod tests {
         for class in Class::ALL {
             marks.add(class);
         }
-        // Three of the thirteen are gone: passed, test-failed, usage.
-        assert_eq!(marks.to_string(), "brr!!!!!??");
+        // Four of the fourteen are gone: passed, test-failed, usage, build-failed.
+        assert_eq!(marks.to_string(), "rr!!!!!!??");
         marks.add(Class::TestFailed);
         marks.add(Class::Passed);
-        assert_eq!(marks.to_string(), "r!!!!!??✗✓");
+        assert_eq!(marks.to_string(), "!!!!!!??✗✓");
     }
 }

@@ -98,8 +98,8 @@ pub(crate) fn set_clock(since_1970: Duration) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes all random numbers that follow depend on these bytes, which count as random.
-pub(crate) fn seed_random_numbers(seed: &[u8; SEED]) -> io::Result<()> {
+/// Makes all random numbers that follow depend on these bytes, which count as random. `device` is `/dev/urandom`.
+pub(crate) fn seed_random_numbers(device: &File, seed: &[u8; SEED]) -> io::Result<()> {
     // linux/random.h: `_IOW('R', 0x03, int[2])` and `_IO('R', 0x07)`
     const RNDADDENTROPY: libc::Ioctl = 0x4008_5203;
     const RNDRESEEDCRNG: libc::Ioctl = 0x5207;
@@ -110,7 +110,6 @@ pub(crate) fn seed_random_numbers(seed: &[u8; SEED]) -> io::Result<()> {
         buf_size: libc::c_int,
         buf: [u8; SEED],
     }
-    let device = File::open("/dev/urandom")?;
     let pool =
         PoolInfo { entropy_count: (8 * SEED) as libc::c_int, buf_size: SEED as libc::c_int, buf: *seed };
     // SAFETY: needed because bytes that are written to the device count for nothing; the kernel reads `pool`,

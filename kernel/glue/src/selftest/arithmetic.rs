@@ -3,17 +3,12 @@
 
 use core::hint::black_box;
 
-use super::{Report, Test};
+use ktest::{Test, ktest};
 
-pub(super) const TESTS: &[Test] = &[
-    Test { name: "rust.arithmetic.checked", run: checked },
-    Test { name: "rust.arithmetic.wrapping", run: wrapping },
-    Test { name: "rust.arithmetic.wide", run: wide },
-    Test { name: "rust.arithmetic.bits", run: bits },
-    Test { name: "rust.arithmetic.conversion", run: conversion },
-];
+use super::report::Expect;
 
-fn checked(report: &mut Report<'_>) {
+#[ktest(name = "rust.arithmetic.checked")]
+fn checked(report: &mut Test) {
     let (least, greatest) = (black_box(i64::MIN), black_box(i64::MAX));
     let (one, none) = (black_box(1), black_box(0));
     report.checked("greatest + 1", None, greatest.checked_add(one));
@@ -36,7 +31,8 @@ fn checked(report: &mut Report<'_>) {
     );
 }
 
-fn wrapping(report: &mut Report<'_>) {
+#[ktest(name = "rust.arithmetic.wrapping")]
+fn wrapping(report: &mut Test) {
     let greatest = black_box(u64::MAX);
     report.number("wrapping add", 4, greatest.wrapping_add(black_box(5)));
     report.number("saturating add", u64::MAX, greatest.saturating_add(black_box(5)));
@@ -47,7 +43,8 @@ fn wrapping(report: &mut Report<'_>) {
     report.signed("wrapping negate", i64::MIN, black_box(i64::MIN).wrapping_neg());
 }
 
-fn wide(report: &mut Report<'_>) {
+#[ktest(name = "rust.arithmetic.wide")]
+fn wide(report: &mut Test) {
     let product = u128::from(black_box(u64::MAX)) * u128::from(black_box(u64::MAX - 2));
     report.number("product, low half", 3, product as u64);
     report.number("product, high half", u64::MAX - 3, (product >> 64) as u64);
@@ -59,7 +56,8 @@ fn wide(report: &mut Report<'_>) {
     report.signed("signed quotient", -1024, signed as i64);
 }
 
-fn bits(report: &mut Report<'_>) {
+#[ktest(name = "rust.arithmetic.bits")]
+fn bits(report: &mut Test) {
     let value = black_box(0x0123_4567_89ab_cdef_u64);
     report.number("bits set", 32, value.count_ones().into());
     report.number("leading zeros", 7, value.leading_zeros().into());
@@ -71,7 +69,8 @@ fn bits(report: &mut Report<'_>) {
     report.number("square root", 99, black_box(9999_u64).isqrt());
 }
 
-fn conversion(report: &mut Report<'_>) {
+#[ktest(name = "rust.arithmetic.conversion")]
+fn conversion(report: &mut Test) {
     report.holds("300 is no u8", u8::try_from(black_box(300_u64)).is_err());
     report.holds("-1 is no u64", u64::try_from(black_box(-1_i64)).is_err());
     report.number("truncated", 44, (black_box(300_u64) as u8).into());

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The tests of this boundary from its other side are in `selftest_boundary.c`.
+//! The tests of this boundary from its other side are in `selftest.c`.
 
 use core::{
     ffi::{CStr, c_void},
@@ -7,16 +7,10 @@ use core::{
     ptr,
 };
 
-use super::{Report, Test};
-use crate::{c, errno::Error};
+use ktest::{Test, ktest};
 
-pub(super) const TESTS: &[Test] = &[
-    Test { name: "rust.boundary.slices", run: slices },
-    Test { name: "rust.boundary.strings", run: strings },
-    Test { name: "rust.boundary.errors", run: errors },
-    Test { name: "rust.boundary.callback", run: callback },
-    Test { name: "rust.boundary.reentry", run: reentry },
-];
+use super::report::Expect;
+use crate::{c, errno::Error};
 
 /// Sum of bytes, by C.
 fn sum(bytes: &[u8]) -> u64 {
@@ -31,7 +25,8 @@ fn reverse(bytes: &[u8], out: &mut [u8]) -> i32 {
     unsafe { c::vexfs_c_test_reverse(bytes.as_ptr(), bytes.len(), out.as_mut_ptr(), out.len()) }
 }
 
-fn slices(report: &mut Report<'_>) {
+#[ktest(name = "rust.boundary.slices")]
+fn slices(report: &mut Test) {
     let bytes: [u8; 200] = core::array::from_fn(|index| index as u8);
     report.number("sum of 0 to 199", 199 * 200 / 2, sum(&bytes));
     report.number("sum of 10 to 19", 145, sum(&bytes[10..20]));
@@ -60,7 +55,8 @@ fn string(index: u32) -> Option<&'static CStr> {
     Some(unsafe { CStr::from_ptr(start) })
 }
 
-fn strings(report: &mut Report<'_>) {
+#[ktest(name = "rust.boundary.strings")]
+fn strings(report: &mut Test) {
     let bytes = |index| string(index).map_or(&b"(null)"[..], CStr::to_bytes);
     report.bytes("string 0", b"", bytes(0));
     report.bytes("string 1", b"vexfs", bytes(1));
@@ -71,7 +67,8 @@ fn strings(report: &mut Report<'_>) {
     report.holds("string 2 is not UTF-8", !is_text(2));
 }
 
-fn errors(report: &mut Report<'_>) {
+#[ktest(name = "rust.boundary.errors")]
+fn errors(report: &mut Test) {
     for (index, error) in (0..).zip(Error::ALL) {
         report.signed("errno of an error", c::test_error(index).into(), error.errno().into());
     }
@@ -91,7 +88,8 @@ fn count_down<F: FnMut(u64) -> i32>(count: u64, mut visit: F) -> i32 {
     unsafe { c::vexfs_c_test_count_down(count, Some(call::<F>), ptr::from_mut(&mut visit).cast()) }
 }
 
-fn callback(report: &mut Report<'_>) {
+#[ktest(name = "rust.boundary.callback")]
+fn callback(report: &mut Test) {
     let mut numbers = [0_u8; 6];
     let mut calls = 0;
     let result = count_down(black_box(5), |number| {
@@ -119,7 +117,8 @@ fn callback(report: &mut Report<'_>) {
     report.signed("result without a callback", Error::Invalid.errno().into(), refused.into());
 }
 
-fn reentry(report: &mut Report<'_>) {
+#[ktest(name = "rust.boundary.reentry")]
+fn reentry(report: &mut Test) {
     let mut total = 0;
     let result = count_down(black_box(4), |outer| {
         count_down(outer, |inner| {

@@ -7,21 +7,17 @@ use core::{
     hint::black_box,
 };
 
-use super::{Report, Test};
+use ktest::{Test, ktest};
+
+use super::report::Expect;
 use crate::text::Text;
 
-pub(super) const TESTS: &[Test] = &[
-    Test { name: "rust.formatting.numbers", run: numbers },
-    Test { name: "rust.formatting.text", run: text },
-    Test { name: "rust.formatting.debug", run: debug },
-    Test { name: "rust.formatting.buffer", run: buffer },
-];
-
-fn expect(report: &mut Report<'_>, what: &str, expected: &str, got: &str) {
+fn expect(report: &mut Test, what: &str, expected: &str, got: &str) {
     report.bytes(what, expected.as_bytes(), got.as_bytes());
 }
 
-fn numbers(report: &mut Report<'_>) {
+#[ktest(name = "rust.formatting.numbers")]
+fn numbers(report: &mut Test) {
     let value = black_box(48_879_u64);
     expect(report, "decimal", "48879|-9223372036854775808", &format!("{value}|{}", black_box(i64::MIN)));
     expect(report, "hexadecimal", "beef|BEEF|0x0000beef", &format!("{value:x}|{value:X}|{value:#010x}"));
@@ -29,7 +25,8 @@ fn numbers(report: &mut Report<'_>) {
     expect(report, "wide", "340282366920938463463374607431768211455", &format!("{}", black_box(u128::MAX)));
 }
 
-fn text(report: &mut Report<'_>) {
+#[ktest(name = "rust.formatting.text")]
+fn text(report: &mut Test) {
     let word = black_box("vexfs");
     expect(report, "padded", "[vexfs  ][  vexfs][*vexfs*]", &format!("[{word:7}][{word:>7}][{word:*^7}]"));
     expect(report, "cut", "vex", &format!("{word:.3}"));
@@ -58,7 +55,8 @@ impl fmt::Display for Hidden {
     }
 }
 
-fn debug(report: &mut Report<'_>) {
+#[ktest(name = "rust.formatting.debug")]
+fn debug(report: &mut Test) {
     let extent = black_box(Extent { start: 8, flags: Some("a\n\"b\"") });
     expect(report, "structure", r#"Extent { start: 8, flags: Some("a\n\"b\"") }"#, &format!("{extent:?}"));
     let map = BTreeMap::from([(1, vec!['x']), (2, vec![])]);
@@ -67,7 +65,8 @@ fn debug(report: &mut Report<'_>) {
 }
 
 /// As the log and the panic handler do it.
-fn buffer(report: &mut Report<'_>) {
+#[ktest(name = "rust.formatting.buffer")]
+fn buffer(report: &mut Test) {
     let mut room = [0; 12];
     let mut line = Text::new(&mut room);
     let result = write!(line, "{}-{:02}", black_box("ab"), black_box(7));

@@ -8,18 +8,10 @@ use alloc::{
 };
 use core::{alloc::Layout, hint::black_box};
 
-use super::{Report, Test};
-use crate::{c, errno::Error, memory::try_box};
+use ktest::{Test, ktest};
 
-pub(super) const TESTS: &[Test] = &[
-    Test { name: "rust.memory.account", run: account },
-    Test { name: "rust.memory.zeroed", run: zeroed },
-    Test { name: "rust.memory.alignment", run: alignment },
-    Test { name: "rust.memory.reallocation", run: reallocation },
-    Test { name: "rust.memory.zero_size", run: zero_size },
-    Test { name: "rust.memory.too_large", run: too_large },
-    Test { name: "rust.memory.box", run: boxed },
-];
+use super::report::Expect;
+use crate::{c, errno::Error, memory::try_box};
 
 /// Memory of one layout, freed at its end.
 struct Block {
@@ -92,7 +84,8 @@ fn pattern(index: usize) -> u8 {
 /// From a few bytes to what only `vmalloc()` has.
 const SIZES: [usize; 6] = [1, 8, 100, 4096, 70_000, 5 << 20];
 
-fn account(report: &mut Report<'_>) {
+#[ktest(name = "rust.memory.account")]
+fn account(report: &mut Test) {
     for size in SIZES {
         let (count, bytes) = (c::alloc_count(), c::alloc_bytes());
         let Some(mut block) = Block::new(size, 8, false) else {
@@ -109,7 +102,8 @@ fn account(report: &mut Report<'_>) {
     }
 }
 
-fn zeroed(report: &mut Report<'_>) {
+#[ktest(name = "rust.memory.zeroed")]
+fn zeroed(report: &mut Test) {
     for size in SIZES {
         // So that the memory found next is not zero by chance.
         if let Some(mut block) = Block::new(size, 8, false) {
@@ -120,7 +114,8 @@ fn zeroed(report: &mut Report<'_>) {
     }
 }
 
-fn alignment(report: &mut Report<'_>) {
+#[ktest(name = "rust.memory.alignment")]
+fn alignment(report: &mut Test) {
     for align in [1, 2, 8, 16, 64, 256, 4096, 65_536] {
         for size in [1, 24, 4096, 40_000] {
             let Some(mut block) = Block::new(size, align, false) else {
@@ -134,7 +129,8 @@ fn alignment(report: &mut Report<'_>) {
     }
 }
 
-fn reallocation(report: &mut Report<'_>) {
+#[ktest(name = "rust.memory.reallocation")]
+fn reallocation(report: &mut Test) {
     for align in [8, 128] {
         let count = c::alloc_count();
         let Some(mut block) = Block::new(100, align, false) else {
@@ -160,7 +156,8 @@ fn reallocation(report: &mut Report<'_>) {
     }
 }
 
-fn zero_size(report: &mut Report<'_>) {
+#[ktest(name = "rust.memory.zero_size")]
+fn zero_size(report: &mut Test) {
     let count = c::alloc_count();
     let unit = black_box(Box::new(()));
     let none = black_box(Box::new([0_u64; 0]));
@@ -177,7 +174,8 @@ fn zero_size(report: &mut Report<'_>) {
 }
 
 /// The request itself must fail, and leave what was there before untouched.
-fn too_large(report: &mut Report<'_>) {
+#[ktest(name = "rust.memory.too_large")]
+fn too_large(report: &mut Test) {
     let count = c::alloc_count();
     let greatest = isize::MAX as usize;
     for (size, align) in [(greatest, 1), (greatest - 15, 16), (greatest - 4095, 4096), (1 << 40, 8)] {
@@ -213,7 +211,8 @@ impl Drop for Ends<'_> {
     }
 }
 
-fn boxed(report: &mut Report<'_>) {
+#[ktest(name = "rust.memory.box")]
+fn boxed(report: &mut Test) {
     let ends = core::cell::Cell::new(0);
     let count = c::alloc_count();
     let first = black_box(Box::new(Ends(&ends, 1)));

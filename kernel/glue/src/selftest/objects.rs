@@ -5,14 +5,10 @@
 use alloc::boxed::Box;
 use core::hint::black_box;
 
-use super::{Report, Test};
-use crate::c;
+use ktest::{Test, ktest};
 
-pub(super) const TESTS: &[Test] = &[
-    Test { name: "rust.objects.dispatch", run: dispatch },
-    Test { name: "rust.objects.closures", run: closures },
-    Test { name: "rust.objects.match", run: matching },
-];
+use super::report::Expect;
+use crate::c;
 
 trait Shape {
     fn area(&self) -> u64;
@@ -46,7 +42,8 @@ impl Shape for Point {
     }
 }
 
-fn dispatch(report: &mut Report<'_>) {
+#[ktest(name = "rust.objects.dispatch")]
+fn dispatch(report: &mut Test) {
     let count = c::alloc_count();
     let shapes: [Box<dyn Shape>; 3] =
         black_box([Box::new(Square(3)), Box::new(Oblong(4, 5)), Box::new(Point)]);
@@ -61,7 +58,8 @@ fn dispatch(report: &mut Report<'_>) {
     report.number("allocations afterwards", count, c::alloc_count());
 }
 
-fn closures(report: &mut Report<'_>) {
+#[ktest(name = "rust.objects.closures")]
+fn closures(report: &mut Test) {
     let mut log = [0; 3];
     let mut next = 0;
     let mut note = |value: u64| {
@@ -96,7 +94,8 @@ fn spell(number: u32) -> &'static str {
     }
 }
 
-fn matching(report: &mut Report<'_>) {
+#[ktest(name = "rust.objects.match")]
+fn matching(report: &mut Test) {
     for (number, word) in [
         (0, "zero"),
         (3, "three"),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The contracts are in `vexfs.h`, under the same names; `selftest_boundary.c` judges the answers.
+//! The contracts are in `vexfs.h`, under the same names; `selftest.c` judges the answers.
 
 use alloc::boxed::Box;
 use core::{

@@ -1,50 +1,39 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A report is empty until something differs, and then has a line for each difference.
+//! What the tests compare with. Nothing here needs `core::fmt`, which the smallest build does without.
+
+use ktest::Test;
 
 use crate::text::Text;
 
-/// The report of one test.
-pub(super) struct Report<'a> {
-    text: Text<'a>,
-    failed: bool,
-}
+/// The longest reason. What exceeds it is cut off.
+const REASON_SIZE: usize = 256;
 
-impl<'a> Report<'a> {
-    pub(super) fn new(text: Text<'a>) -> Self {
-        Report { text, failed: false }
-    }
-
-    /// Whether anything differed.
-    pub(super) fn failed(&self) -> bool {
-        self.failed
-    }
-
-    /// Length of the text, in bytes.
-    pub(super) fn len(&self) -> usize {
-        self.text.bytes().len()
-    }
+/// Comparisons that say what they are about: where one finds a difference the test fails, and goes on.
+pub(super) trait Expect {
+    /// The test fails: it is about `what`.
+    fn differs(&mut self, what: &str, expected: impl FnOnce(&mut Text<'_>), got: impl FnOnce(&mut Text<'_>));
 
     /// The two must be the same number.
-    pub(super) fn number(&mut self, what: &str, expected: u64, got: u64) {
+    fn number(&mut self, what: &str, expected: u64, got: u64) {
         if expected != got {
             self.differs(what, |text| text.push_number(expected), |text| text.push_number(got));
         }
     }
 
     /// The two must be the same size or count.
-    pub(super) fn size(&mut self, what: &str, expected: usize, got: usize) {
+    fn size(&mut self, what: &str, expected: usize, got: usize) {
         self.number(what, expected as u64, got as u64);
     }
 
     /// The two must be the same signed number.
-    pub(super) fn signed(&mut self, what: &str, expected: i64, got: i64) {
+    fn signed(&mut self, what: &str, expected: i64, got: i64) {
         if expected != got {
             self.differs(what, |text| text.push_signed(expected), |text| text.push_signed(got));
         }
     }
 
     /// Both must be the same signed number, or both must be nothing.
-    pub(super) fn checked(&mut self, what: &str, expected: Option<i64>, got: Option<i64>) {
+    fn checked(&mut self, what: &str, expected: Option<i64>, got: Option<i64>) {
         let push = |text: &mut Text<'_>, value: Option<i64>| match value {
             Some(number) => text.push_signed(number),
             None => text.push("nothing"),
@@ -55,27 +44,30 @@ impl<'a> Report<'a> {
     }
 
     /// It must be so.
-    pub(super) fn holds(&mut self, what: &str, got: bool) {
+    fn holds(&mut self, what: &str, got: bool) {
         if !got {
             self.differs(what, |text| text.push("yes"), |text| text.push("no"));
         }
     }
 
     /// The two must be the same bytes.
-    pub(super) fn bytes(&mut self, what: &str, expected: &[u8], got: &[u8]) {
+    fn bytes(&mut self, what: &str, expected: &[u8], got: &[u8]) {
         if expected != got {
             self.differs(what, |text| push_quoted(text, expected), |text| push_quoted(text, got));
         }
     }
+}
 
+impl Expect for Test {
     fn differs(&mut self, what: &str, expected: impl FnOnce(&mut Text<'_>), got: impl FnOnce(&mut Text<'_>)) {
-        self.failed = true;
-        self.text.push(what);
-        self.text.push(": expected ");
-        expected(&mut self.text);
-        self.text.push(", got ");
-        got(&mut self.text);
-        self.text.push("\n");
+        let mut buffer = [0; REASON_SIZE];
+        let mut reason = Text::new(&mut buffer);
+        reason.push(what);
+        reason.push(": expected ");
+        expected(&mut reason);
+        reason.push(", got ");
+        got(&mut reason);
+        self.fail_bytes(reason.bytes());
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Inside, Options, SHORT};
+use super::{Inside, SHORT};
 use crate::build::{self, Finished, RustPart};
 use crate::cache::write_atomically;
 use crate::error::{Context, Error, Result};
@@ -43,21 +43,15 @@ struct Facts {
 impl Inside<'_> {
     /// Fetches a module that was built in the machine, and has it judged as one that was built here. Gives its place
     /// here.
-    pub(super) fn check(
-        &mut self,
-        there: &str,
-        kernel: &Kernel,
-        rust: Option<&RustPart>,
-        options: Options,
-    ) -> Result<PathBuf> {
-        let dir = self.kernel_dir(kernel.release());
+    pub(super) fn check(&mut self, there: &str, kernel: &Kernel, rust: Option<&RustPart>) -> Result<PathBuf> {
+        let options = self.options;
         let name = format!("{}.ko", self.project.name());
         let bytes = self.read(there).map_err(|error| {
             error.while_doing(&format!("fetch {name}, which was built in {}", self.place.name))
         })?;
-        let module = dir.join(&name);
+        let module = self.project.output_dir().join(build::variant(kernel, options.build)).join(&name);
         write_atomically(&module, &bytes)?;
-        let facts = self.facts(&dir)?;
+        let facts = self.facts(&self.kernel_dir(kernel.release()))?;
         if let Some(line) = facts.lacking(self.place.image) {
             self.lab.note(&format!("{name}: {line}"));
         }
@@ -66,7 +60,7 @@ impl Inside<'_> {
             module: &module,
             bytes: &bytes,
             functions: rust.map(|rust| rust.exports.clone()).unwrap_or_default(),
-            partial: options.build.c_only || options.build.minimal,
+            partial: options.build.is_partial(),
         };
         build::judge(self.lab, &judge, finished, &self.project.manifest().check, options.kernel_decides)?;
         Ok(module)

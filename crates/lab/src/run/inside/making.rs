@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::checking::FACTS;
 use super::helper::{self, Said};
-use super::{Built, Inside, Options, SHORT};
+use super::{Built, Inside, SHORT};
 use crate::build::{self, RustPart};
 use crate::cache::write_atomically;
 use crate::error::{Context, Error, Kind, Result};
@@ -24,9 +24,9 @@ const FILE_LIMIT: u64 = 32 << 20;
 
 impl Inside<'_> {
     /// Builds the module, fetches it, and has it judged.
-    pub(super) fn build(&mut self, options: Options) -> Result<Built> {
+    pub(super) fn build(&mut self) -> Result<Built> {
         let started = Instant::now();
-        let how = options.build;
+        let how = self.options.build;
         let (release, version, headers) = self.look()?;
         let kernel = self.kernel(&release, &version, &headers)?;
         let rust = build::rust_part(self.lab, self.project, &kernel, how, Path::new(SOURCE))?;
@@ -37,7 +37,12 @@ impl Inside<'_> {
         let dir = self.provide_sources(rust.as_ref(), &headers, &root)?;
         let mut words = make_words(&headers, &dir);
         let root_here = self.project.root().display().to_string();
-        words.push(format!("KCFLAGS=-ffile-prefix-map={root}={root_here}"));
+        build::ktest::provide(self.project)?;
+        let output = self.project.output_dir();
+        let output = Path::new(SOURCE).join(output.strip_prefix(self.project.root()).unwrap_or(&output));
+        let flags = build::ktest::compiler_flags(&output, how.tests);
+        words.push(format!("KCFLAGS=-ffile-prefix-map={root}={root_here} {flags}"));
+        words.extend(build::ktest::make_variables(&output, how.tests));
         words.extend(self.project.manifest().module.make.iter().cloned());
         if how.c_only {
             words.push(build::C_ONLY.to_owned());
@@ -59,7 +64,7 @@ impl Inside<'_> {
             self.lab.note(output.trim_end());
         }
         let there = format!("{dir}/{name}.ko");
-        let module = self.check(&there, &kernel, rust.as_ref(), options)?;
+        let module = self.check(&there, &kernel, rust.as_ref())?;
         let key = rust.map(|rust| rust.key);
         Ok(Built { module, release, time: started.elapsed(), there, key })
     }

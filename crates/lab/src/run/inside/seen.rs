@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
 use std::fs;
-use std::io::{Read, Seek, SeekFrom};
-use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
 
 use wire::{Exit, Process};
 
@@ -13,7 +13,7 @@ use crate::cancel::POLL;
 use crate::console::{Splat, Watch, splat};
 use crate::error::{Context, Error, Kind, Result};
 use crate::event::Event;
-use crate::run::trouble::{Trouble, verdict};
+use crate::run::trouble::{Trouble, incomplete, verdict, with_tests};
 use crate::run::{new_dir, report_phase};
 use crate::verdict::{Class, Outcome, Phase, TestResult};
 
@@ -24,6 +24,9 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 pub(super) struct Seen<'a> {
     lab: &'a Lab,
     place: &'a Place<'a>,
+    /// The module as the verdict names it.
+    module: String,
+    began: SystemTime,
     /// How long the console was when this began.
     console: u64,
     /// What the kernel has said since then.
@@ -37,10 +40,11 @@ pub(super) struct Seen<'a> {
 }
 
 impl<'a> Seen<'a> {
-    pub(super) fn from_now(lab: &'a Lab, place: &'a Place<'a>) -> Self {
+    pub(super) fn from_now(lab: &'a Lab, place: &'a Place<'a>, module: String) -> Self {
         let console = fs::metadata(place.console).map_or(0, |data| data.len());
         let (log, phases, results) = (Vec::new(), Vec::new(), Vec::new());
-        Self { lab, place, console, log, phases, results, exit: None, tells: true }
+        let began = SystemTime::now();
+        Self { lab, place, module, began, console, log, phases, results, exit: None, tells: true }
     }
 
     pub(super) fn phase(&mut self, phase: Phase, time: Duration) {
@@ -54,7 +58,7 @@ impl<'a> Seen<'a> {
         time: Option<Duration>,
         details: Vec<String>,
     ) {
-        let result = TestResult { name: name.to_owned(), outcome, time, details };
+        let result = TestResult { name: name.to_owned(), outcome, time, attempts: 1, details };
         if self.tells {
             self.lab.reporter.event(&Event::Test(&result));
         }
@@ -83,13 +87,24 @@ impl<'a> Seen<'a> {
         if outcome.as_ref().is_err_and(|trouble| trouble.class == Class::MachineLost) {
             self.wait_for_last_words();
         }
-        let (class, reasons) = verdict(outcome, &self.results, all_skipped, self.worst_splat().as_ref());
+        let (console, console_lost) = match self.console_since() {
+            Ok(console) => (console, None),
+            Err(error) => (Vec::new(), Some(error.to_string())),
+        };
+        let splat = self.worst_splat(&console);
+        let incomplete = incomplete(console_lost, false);
+        let (mut class, mut reasons) = verdict(outcome, splat.as_ref(), incomplete);
+        with_tests(&mut class, &mut reasons, &self.results, all_skipped);
         if class == Class::Interrupted {
             return Err(Error::new(Kind::Interrupted, "interrupted"));
         }
-        let dir = self.keep_console()?;
-        let Self { place, phases, results, exit, .. } = self;
+        let dir = self.keep_console(console)?;
+        let Self { place, module, began, phases, results, exit, .. } = self;
         Ok(Record {
+            module,
+            kernel: place.name.to_owned(),
+            started: began,
+            splats: Vec::new(),
             class,
             reasons,
             exit,
@@ -97,15 +112,15 @@ impl<'a> Seen<'a> {
             phases,
             time: started.elapsed(),
             tests: results,
+            console: dir.join("console.log"),
             dir,
         })
     }
 
     /// Keeps what was said on the console as the record's, since the machine's own goes with it.
-    fn keep_console(&self) -> Result<PathBuf> {
+    fn keep_console(&self, mut text: Vec<u8>) -> Result<PathBuf> {
         let dir = new_dir(self.lab)?;
         let path = dir.join("console.log");
-        let mut text = self.console_since();
         text.extend(self.log.iter().flat_map(|line| format!("{line}\n").into_bytes()));
         fs::write(&path, text).context(|| format!("write {}", path.display()))?;
         Ok(dir)
@@ -114,28 +129,49 @@ impl<'a> Seen<'a> {
     /// That a machine has gone may be known before all that it said has been read.
     fn wait_for_last_words(&self) {
         let deadline = Instant::now() + LAST_WORDS;
-        while self.worst_splat().is_none() && Instant::now() < deadline {
+        let is_silent = || self.worst_splat(&self.console_since().unwrap_or_default()).is_none();
+        while is_silent() && Instant::now() < deadline {
             std::thread::sleep(POLL);
         }
     }
 
-    fn console_since(&self) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        let read = fs::File::open(self.place.console).and_then(|mut file| {
-            file.seek(SeekFrom::Start(self.console))?;
-            file.read_to_end(&mut bytes)
-        });
-        // What can't be read is not there to be judged; the log is.
-        drop(read);
-        bytes
+    fn console_since(&self) -> io::Result<Vec<u8>> {
+        said_since(self.place.console, self.console)
     }
 
     /// The worst trouble, on the console or in the log: either may lack the end.
-    fn worst_splat(&self) -> Option<Splat> {
+    fn worst_splat(&self, console: &[u8]) -> Option<Splat> {
         let watch = Watch::default();
-        watch.push(&self.console_since());
+        watch.push(console);
         watch.end();
         let log = self.log.iter().filter_map(|line| splat(line)).max_by_key(|splat| splat.severity);
         [watch.worst(), log].into_iter().flatten().max_by_key(|splat| splat.severity)
+    }
+}
+
+/// What a console, which is kept in a file, has said since it was `length` bytes long.
+fn said_since(console: &Path, length: u64) -> io::Result<Vec<u8>> {
+    let mut file = fs::File::open(console)?;
+    if file.metadata()?.len() < length {
+        return Err(io::Error::other(format!("{} has become shorter", console.display())));
+    }
+    file.seek(SeekFrom::Start(length))?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_console_that_was_cut_off_is_not_whole() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), "before, after").unwrap();
+        assert_eq!(said_since(file.path(), 8).unwrap(), b"after");
+        fs::write(file.path(), "after").unwrap();
+        assert!(said_since(file.path(), 8).unwrap_err().to_string().ends_with(" has become shorter"));
+        assert!(said_since(Path::new("/nowhere"), 0).is_err());
     }
 }

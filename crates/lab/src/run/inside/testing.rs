@@ -10,11 +10,15 @@ use super::helper::{Lost, Said};
 use super::{Built, Inside, SHORT, Step};
 use crate::ktap;
 use crate::project::Check;
+use crate::run::testing::listed;
 use crate::run::trouble::{Trouble, of_taint};
 use crate::verdict::{Class, Outcome, Phase};
 
 /// Why what needs the Rust side is skipped.
 const WITHOUT_RUST: &str = "the module was built without its Rust side";
+
+/// Why a test that wants a machine of its own is skipped.
+const NOT_INSIDE: &str = "it kills a machine, or gets the disks of one, and this one is kept";
 
 impl Inside<'_> {
     /// Asks for something in which the module's code may run, on behalf of the result called `name`.
@@ -111,6 +115,10 @@ exec insmod "$module" "$@""#;
             let limit = test.timeout.unwrap_or(project.manifest().timeouts.test);
             match &test.check {
                 Check::Ktap(path) => self.ktap(&test.name, path, limit)?,
+                Check::Ktests(path) => self.ktests(&test.name, path, limit)?,
+                Check::Run(_) if test.kill_at.is_some() || test.disks_from.is_some() => {
+                    self.seen.result(&test.name, Outcome::Skipped, None, vec![NOT_INSIDE.to_owned()]);
+                }
                 Check::Run(words) => self.program(&test.name, words, limit)?,
             }
         }
@@ -134,6 +142,30 @@ exec insmod "$module" "$@""#;
         }
         if let Some(problem) = problem {
             self.seen.result(name, Outcome::Failed, Some(started.elapsed()), vec![problem]);
+        }
+        Ok(())
+    }
+
+    fn ktests(&mut self, name: &str, path: &str, limit: Duration) -> Step {
+        let started = Instant::now();
+        let said = self.ask_module(name, json!({ "op": "read", "path": path }), limit)?;
+        let parts = said.failure().map_or_else(|| listed(path, &said.text()), Err);
+        let parts = match parts {
+            Ok(parts) => parts,
+            Err(why) => {
+                self.seen.result(name, Outcome::Failed, Some(started.elapsed()), vec![why]);
+                return Ok(());
+            }
+        };
+        for part in parts {
+            let started = Instant::now();
+            let name = format!("{name}/{part}");
+            let said = self.ask_module(&name, json!({ "op": "ask", "path": path, "input": part }), limit)?;
+            let (outcome, details) = match said.failure() {
+                Some(why) => (Outcome::Failed, vec![why]),
+                None => ktap::of_one(&part, &said.text()),
+            };
+            self.seen.result(&name, outcome, Some(started.elapsed()), details);
         }
         Ok(())
     }

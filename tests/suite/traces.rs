@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: GPL-2.0-only
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use lab::splat::{Frame, Kind, ModuleFile, Splat, symbolise};
+use libtest_mimic::Trial;
+
+use crate::harness::{Context, machine, provision};
+
+/// For some runs, one after the other.
+const LIMIT: Duration = Duration::from_secs(300);
+
+pub(crate) fn tests() -> Vec<Trial> {
+    vec![
+        machine("traces::of_6_1", LIMIT, |context| of_a_kernel(context, "debian-6.1-cloud")),
+        machine("traces::of_6_12", LIMIT, |context| {
+            provision("debian-6.12-cloud");
+            of_a_kernel(context, "debian-6.12-cloud");
+        }),
+        machine("traces::of_init_and_of_warnings", LIMIT, of_init_and_of_warnings),
+        machine("traces::name_the_line_of_a_panic", LIMIT, |context| {
+            for kernel in ["debian-6.1-cloud", "debian-6.12-cloud"] {
+                provision(kernel);
+                let [told] = traces(context, "rust_panic_read", kernel).try_into().expect("one report");
+                assert!(
+                    told.contains(&"panics_at Rust rust/src/lib.rs:15".to_owned()),
+                    "{kernel}: {told:#?}"
+                );
+                assert!(told.contains(&"selftest_get C main.c:19".to_owned()), "{kernel}: {told:#?}");
+            }
+        }),
+    ]
+}
+
+/// Inlined functions, closures, and calls from C to Rust and back, as the kernel's own trace has them.
+fn of_a_kernel(context: &Context, kernel: &str) {
+    let told = traces(context, "traces", kernel);
+    let [inline, generic, closure, panic] = told.try_into().expect("four reports");
+    assert_eq!(
+        inline,
+        [
+            "inner C main.c:30 inlined",
+            "outer C main.c:36 inlined",
+            "traces_inline C main.c:41",
+            "trigger_set C main.c:49",
+        ]
+    );
+    assert_eq!(
+        generic,
+        [
+            "traces_warn C main.c:18",
+            "traces::deep::generic::<u16> Rust rust/src/lib.rs:16 inlined",
+            "traces::deep::middle::<u16> Rust rust/src/lib.rs:22 inlined",
+            "traces_generic Rust rust/src/lib.rs:29",
+            "trigger_set C main.c:51",
+        ]
+    );
+    assert_eq!(
+        closure,
+        [
+            "traces_warn C main.c:18",
+            "traces::traces_closure::{closure#0} Rust rust/src/lib.rs:40",
+            "traces::apply Rust rust/src/lib.rs:34",
+            "traces_closure Rust rust/src/lib.rs:41",
+            "trigger_set C main.c:53",
+        ]
+    );
+    let functions: Vec<&str> = panic.iter().map(|line| line.split(' ').next().unwrap_or_default()).collect();
+    assert_eq!(
+        functions,
+        [
+            "traces_panicked",
+            "__rustc::rust_begin_unwind",
+            "core::panicking::panic_fmt",
+            "core::panicking::panic_bounds_check",
+            "traces_table",
+            "trigger_set",
+        ]
+    );
+    assert_eq!(panic[0], "traces_panicked C main.c:25");
+    assert!(panic[3].contains("/library/core/src/panicking.rs:"), "{panic:#?}");
+    assert_eq!(panic[4..], ["traces_table Rust rust/src/lib.rs:48", "trigger_set C main.c:55"]);
+}
+
+/// What is called once, and is gone after it.
+fn of_init_and_of_warnings(context: &Context) {
+    for kernel in ["debian-6.1-cloud", "debian-6.12-cloud"] {
+        provision(kernel);
+        assert_eq!(traces(context, "init_oops", kernel), [["init_oops_init C init_oops.c:9"]]);
+        assert_eq!(traces(context, "init_warns", kernel), [["init_warns_init C init_warns.c:8"]]);
+        assert_eq!(traces(context, "test_bugs", kernel), [["trigger_get C test_bugs.c:9"]]);
+    }
+}
+
+/// Tests a case, and says what there is to say of the module's frames in each report on the console. The lines of
+/// the sources are beside each.
+fn traces(context: &Context, case: &str, kernel: &str) -> Vec<Vec<String>> {
+    let dir = context.dir().join(case);
+    let dir = if dir.exists() { dir } else { renamed(context.case(case), context) };
+    let ended = context.vexlab(["test", "--kernel", kernel]).dir(&dir).run();
+    let console = ended.stdout.lines().find_map(|line| line.trim().strip_prefix("console: "));
+    let console = fs::read_to_string(console.unwrap_or_else(|| panic!("{ended}"))).expect("the console");
+    let module = ModuleFile {
+        name: case.to_owned(),
+        file: dir.join(format!("target/vexlab/{kernel}/{case}.ko")),
+        root: dir.clone(),
+    };
+    let mut splats = reports(&console);
+    symbolise(&mut splats, &module, SystemTime::now()).expect("the module can be read");
+    splats.iter().map(|splat| told(splat, &dir)).collect()
+}
+
+/// Gives the crate of a case a name of its own. cargo takes packages with the same name, at the same place in their
+/// workspaces, for the same one, and the lines would be those of another test's copy.
+fn renamed(dir: PathBuf, context: &Context) -> PathBuf {
+    let test = context.dir().file_name().expect("it has a name").display().to_string();
+    for file in ["rust/Cargo.toml", "rust/Cargo.lock"].map(|file| dir.join(file)) {
+        let Ok(text) = fs::read_to_string(&file) else { continue };
+        let case = dir.file_name().expect("it has a name").display().to_string();
+        let text = text.replace(&format!("name = \"{case}\""), &format!("name = \"{case}-{test}\""));
+        let text = text.replace("[lib]", &format!("[lib]\nname = \"{case}\""));
+        fs::write(&file, text).expect("a copy can be changed");
+    }
+    dir
+}
+
+fn told(splat: &Splat, dir: &Path) -> Vec<String> {
+    let mut lines = Vec::new();
+    for frame in splat.trace.iter().filter(|frame| frame.module.is_some()) {
+        assert!(!frame.places.is_empty(), "{frame:?}");
+        for (index, place) in frame.places.iter().enumerate() {
+            let inlined = if index + 1 < frame.places.len() { " inlined" } else { "" };
+            lines.push(format!(
+                "{} {:?} {}:{}{inlined}",
+                place.function, place.language, place.file, place.line
+            ));
+            let text = fs::read_to_string(dir.join(&place.file)).expect("the source is there");
+            let source = text.lines().nth(place.line as usize - 1).expect("the line is there").trim_end();
+            let shown = place.excerpt.iter().find(|line| line.number == place.line);
+            assert_eq!(shown.map(|line| line.text.as_str()), Some(source), "{place:?}");
+        }
+    }
+    lines
+}
+
+/// The reports on a console, as far as is needed here: each from its first `RIP` to the end of its calls.
+fn reports(console: &str) -> Vec<Splat> {
+    let mut reports = Vec::new();
+    let mut trace: Option<Vec<Frame>> = None;
+    for line in console.lines() {
+        let line = line.split_once("] ").map_or(line, |(_, text)| text).trim();
+        if let Some(place) = line.strip_prefix("RIP: 0010:") {
+            trace.get_or_insert_default().extend(frame(place, true));
+        } else if line == "</TASK>" {
+            reports.extend(trace.take().map(report));
+        } else if let Some(trace) = &mut trace {
+            trace.extend(frame(line, false));
+        }
+    }
+    reports
+}
+
+/// A line `function+0x12/0x80 [module]`.
+fn frame(line: &str, exact: bool) -> Option<Frame> {
+    let hexadecimal = |text: &str| u64::from_str_radix(text.strip_prefix("0x")?, 16).ok();
+    let reliable = !line.starts_with("? ");
+    let mut words = line.trim_start_matches("? ").split(' ');
+    let (symbol, place) = words.next()?.rsplit_once('+')?;
+    let (offset, size) = place.split_once('/')?;
+    let module = words.next().map(|name| name.trim_matches(['[', ']']).to_owned());
+    Some(Frame {
+        symbol: symbol.to_owned(),
+        offset: hexadecimal(offset)?,
+        size: hexadecimal(size)?,
+        module,
+        reliable,
+        exact,
+        places: Vec::new(),
+    })
+}
+
+fn report(trace: Vec<Frame>) -> Splat {
+    Splat {
+        kind: Kind::Bug,
+        title: String::new(),
+        lines: Vec::new(),
+        trace,
+        registers: Vec::new(),
+        process: None,
+        cpu: None,
+        at: None,
+        during: None,
+        panic: None,
+    }
+}
