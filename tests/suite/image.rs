@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -8,8 +9,10 @@ use std::time::Duration;
 use libtest_mimic::Trial;
 use rustix::process::Signal;
 
+use crate::call::Call;
 use crate::command_line::{path_with_fake_qemu, path_without, real_qemu};
 use crate::harness::{Context, USUAL, machine, names_in, plain, processes_with};
+use crate::shell::Terminal;
 
 /// Names the image for the tests that need a real one. Building it takes minutes.
 const IMAGE: &str = "VEXLAB_TEST_IMAGE";
@@ -21,6 +24,7 @@ pub(crate) fn tests() -> Vec<Trial> {
     let mut tests = vec![
         plain("image::names_are_listed", USUAL, names_are_listed),
         plain("image::what_is_no_image", USUAL, what_is_no_image),
+        plain("image::what_does_not_go_with_one", USUAL, what_does_not_go_with_one),
         plain("image::without_mmdebstrap", USUAL, without_mmdebstrap),
         plain("image::without_qemu_img", USUAL, without_qemu_img),
         plain("image::interrupted_build", USUAL, interrupted_build),
@@ -30,7 +34,11 @@ pub(crate) fn tests() -> Vec<Trial> {
     if std::env::var_os(IMAGE).is_some() {
         tests.push(machine("image::a_whole_distribution", BUILD, a_whole_distribution));
         tests.push(machine("image::building_and_testing_inside", BUILD, building_and_testing_inside));
+        tests.push(machine("image::what_is_built_inside_is_checked", BUILD, what_is_built_inside_is_checked));
+        tests.push(machine("image::commands_beside_the_module", BUILD, commands_beside_the_module));
         tests.push(machine("image::kept_in_the_background", BUILD, kept_in_the_background));
+        tests.push(machine("image::commands_in_one_that_is_kept", BUILD, commands_in_one_that_is_kept));
+        tests.push(machine("image::files_into_and_out_of_it", BUILD, files_into_and_out_of_it));
         tests.push(machine("image::a_damaged_state", BUILD, a_damaged_state));
     }
     tests
@@ -53,7 +61,7 @@ fn names_are_listed(context: &Context) {
 
 fn what_is_no_image(context: &Context) {
     let run = |image: &str| {
-        let call = context.vexlab(["image", "run", image, "--", "true"]);
+        let call = context.vexlab(["run", "--no-module", "--root", image, "--", "true"]);
         call.env("XDG_CACHE_HOME", context.empty_cache()).run().told()
     };
     insta::assert_snapshot!(run("debian-12"), @r"
@@ -86,6 +94,76 @@ fn what_is_no_image(context: &Context) {
     ");
 }
 
+fn what_does_not_go_with_one(context: &Context) {
+    let (dir, cache) = (context.case("good_c"), context.empty_cache());
+    let told =
+        |arguments: &[&str]| context.vexlab(arguments).dir(&dir).env("XDG_CACHE_HOME", &cache).run().told();
+    insta::assert_snapshot!(told(&["run", "--root", "debian-12", "--kernel", "host", "--", "true"]), @r"
+    status 2
+    error: a machine with a distribution has the kernel of its image
+      help: leave --kernel away, or --root IMAGE
+    ");
+    let same = told(&["run", "--root", "debian-12", "--kernel", "host", "--", "true"]);
+    for command in ["test", "shell", "up"] {
+        assert_eq!(told(&[command, "--root", "debian-12", "--kernel", "host"]), same, "{command}");
+    }
+    insta::assert_snapshot!(told(&["run", "--memory", "2G", "--", "true"]), @r"
+    status 2
+    error: --memory, --processors, --package and --limit are for a machine with a distribution
+      help: name an image with --root; for others [machine] and [timeouts] in vexlab.toml say it
+    ");
+    let same = told(&["run", "--memory", "2G", "--", "true"]);
+    for arguments in [&["test", "--root", "host"][..], &["shell"], &["up"], &["build"], &["gdb"]] {
+        assert_eq!(told(&[arguments, &["--package", "gcc"]].concat()), same, "{arguments:?}");
+    }
+    insta::assert_snapshot!(told(&["gdb", "--root", "debian-12"]), @r"
+    status 2
+    error: gdb does not go with the image debian-12
+      help: leave --root away: it works in a machine with a kernel of vexlab's
+    ");
+    insta::assert_snapshot!(told(&["test", "--watch", "--root", "debian-12"]), @r"
+    status 2
+    error: --watch does not go with the image debian-12
+      help: leave --root away: it works in a machine with a kernel of vexlab's
+    ");
+    for (arguments, what) in [
+        (&["a_name"][..], "a filter"),
+        (&["--list"], "--list"),
+        (&["--jobs", "2"], "--jobs"),
+        (&["--retries", "1"], "--retries"),
+        (&["--repeat", "2"], "--repeat"),
+        (&["--fail-fast"], "--fail-fast"),
+        (&["--isolated"], "--isolated"),
+    ] {
+        let refused = told(&[&["test", "--root", "debian-12"], arguments].concat());
+        let words = format!("error: {what} does not go with the image debian-12");
+        assert!(refused.starts_with("status 2") && refused.contains(&words), "{refused}");
+        let refused = told(&[&["test", "--in", "debian-12"], arguments].concat());
+        assert!(refused.starts_with("status 2") && refused.contains("cannot be used with"), "{refused}");
+    }
+    insta::assert_snapshot!(told(&["run", "--root", "debian-12", "--src=/usr", "--", "true"]), @r"
+    status 2
+    error: the module is built from the project's folder on /src, where /usr can't be then
+      help: leave DIR away, or the module: --no-module
+    ");
+    insta::assert_snapshot!(told(&["up", "--root", "debian-12"]), @r"
+    status 2
+    error: the image debian-12 is not here
+      help: vexlab image build debian-12
+    ");
+    let missing = told(&["up", "--root", "debian-12"]);
+    for arguments in [
+        &["up", "--image", "debian-12"][..],
+        &["test", "--root", "debian-12"],
+        &["test", "--in", "debian-12"],
+        &["build", "--in", "debian-12"],
+        &["shell", "--root", "debian-12"],
+        &["run", "--root", "debian-12", "--", "true"],
+    ] {
+        assert!(missing.lines().all(|line| told(arguments).contains(line)), "{arguments:?}");
+    }
+}
+
 fn without_mmdebstrap(context: &Context) {
     let programs = path_without(context, "mmdebstrap");
     let cache = context.empty_cache();
@@ -104,7 +182,7 @@ fn without_mmdebstrap(context: &Context) {
 fn without_qemu_img(context: &Context) {
     let image = empty_image(context);
     let programs = path_without(context, "qemu-img");
-    let call = context.vexlab(["image", "run", "--accel", "tcg", &image, "--", "true"]);
+    let call = context.vexlab(["run", "--no-module", "--accel", "tcg", "--root", &image, "--", "true"]);
     let ended = call.env("PATH", &programs).run();
     insta::assert_snapshot!(ended.told(), @r"
     status 20
@@ -146,7 +224,7 @@ fn empty_image(context: &Context) -> String {
 /// What the program says of a disk from which nothing boots.
 fn boot_nothing(context: &Context, cache: &Path, path: Option<&str>) -> String {
     let image = empty_image(context);
-    let arguments = ["image", "run", "--accel", "tcg", "--limit", "20", &image, "--", "true"];
+    let arguments = ["run", "--no-module", "--accel", "tcg", "--limit", "20", "--root", &image, "--", "true"];
     let mut call = context.vexlab(arguments).env("XDG_CACHE_HOME", cache);
     if let Some(path) = path {
         call = call.env("PATH", path);
@@ -213,13 +291,13 @@ fn image(context: &Context) -> (String, PathBuf) {
 fn a_whole_distribution(context: &Context) {
     let (name, disk) = image(context);
     let before = digest(&disk);
-    let source = context.dir().join("source");
-    fs::create_dir(&source).expect("a folder");
-    fs::write(source.join("file"), "one\n").expect("a file");
-    let source = source.display().to_string();
+    let shown = context.dir().join("source");
+    fs::create_dir(&shown).expect("a folder");
+    fs::write(shown.join("file"), "one\n").expect("a file");
+    let source = format!("--src={}", shown.display());
     let run = |script: &str| {
         let ended =
-            context.vexlab(["image", "run", &name, "--source", &source, "--", "sh", "-c", script]).run();
+            context.vexlab(["run", "--no-module", "--root", &name, &source, "--", "sh", "-c", script]).run();
         assert_eq!(ended.status, 0, "{ended}");
         ended.stdout
     };
@@ -227,7 +305,7 @@ fn a_whole_distribution(context: &Context) {
     let script =
         "cat /src/file; cat /left 2>/dev/null; echo mine >/left; cat /proc/sys/kernel/random/uuid; date +%s";
     let first = run(script);
-    fs::write(Path::new(&source).join("file"), "two\n").expect("a file");
+    fs::write(shown.join("file"), "two\n").expect("a file");
     let second = run(script);
     let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
     let (first, second) = (lines(&first), lines(&second));
@@ -273,6 +351,58 @@ fn building_and_testing_inside(context: &Context) {
     assert!(!dir.join("good_c.o").exists(), "nothing is written beside the sources");
 }
 
+/// It is judged here before it is loaded there, by what the machine's kernel is.
+fn what_is_built_inside_is_checked(context: &Context) {
+    let kept = Kept::start(context, "suite-image-checks", "checked_vermagic", &[]);
+    let ended = kept.call(&["test", "--in", kept.name]).run();
+    let words = "is refused: .modinfo: the version magic differs";
+    assert!(ended.status == 11 && ended.stderr.contains(words), "{ended}");
+    let ended = kept.call(&["test", "--no-check", "--in", kept.name]).run();
+    let words = "kernel: checked_vermagic: version magic '5.0.0";
+    assert!(ended.status == 12 && ended.stdout.contains(words), "{ended}");
+    let ended = kept.call(&["test", "--memory", "2G", "--in", kept.name]).run();
+    insta::assert_snapshot!(ended.told(), @r"
+    status 2
+    error: the machine suite-image-checks is there already, and stays as it is
+      help: `vexlab stop suite-image-checks`, then `vexlab up suite-image-checks` with what it is to have
+    ");
+
+    let (name, _) = image(context);
+    let built = context.vexlab(["build", "--in", &name]).dir(&context.case("hazard_told")).run();
+    let hazard = "hazard in hazard_told.ko: constructors: ";
+    assert!(built.status == 0 && built.stderr.contains(hazard), "{built}");
+    assert!(!built.stderr.contains("not all is checked"), "{built}");
+    let (module, _) = built.stdout.split_once(" for ").expect("it says where the module is");
+    assert!(fs::read(module).is_ok_and(|bytes| bytes.starts_with(b"\x7fELF")), "{built}");
+}
+
+/// `run` and `shell` in a fresh machine are what they are in a tiny one.
+fn commands_beside_the_module(context: &Context) {
+    let (name, _) = image(context);
+    let dir = context.case("good_c");
+    let run = |script: &str| {
+        context.vexlab(["run", "--root", &name, "--", "sh", "-c", script]).dir(&dir).input(b"typed\n").run()
+    };
+    let ended = run("grep -o '^good_c ' /proc/modules; id -un; pwd; cat; exit 7");
+    assert_eq!((ended.status, ended.stdout.as_str()), (7, "good_c \nroot\n/src\ntyped\n"), "{ended}");
+    let ended = run("echo c >/proc/sysrq-trigger; sleep 600");
+    assert!(ended.status == 14 && ended.stdout.contains("sysrq triggered crash"), "{ended}");
+    let console = ended.stdout.lines().find_map(|line| line.strip_prefix("  console: "));
+    let id = Path::new(console.expect("a console is kept")).iter().nth_back(1).expect("a run has a folder");
+    let log = context.vexlab(["log", &id.to_string_lossy()]).run();
+    assert!(log.stdout.contains(&format!("oops: good_c on {name} ")), "{log}");
+    let shell = context.vexlab(["shell", "--no-module", "--root", &name]).dir(&dir);
+    let ended = shell.input(b"grep '^good_c' /proc/modules; uname -n; exit 3\n").run();
+    assert_eq!((ended.status, ended.stdout.as_str()), (3, "vexlab\n"), "{ended}");
+    let running =
+        context.vexlab(["run", "--no-module", "--root", &name, "--", "sh", "-c", "echo here; sleep 600"]);
+    let running = running.dir(&dir).start();
+    context.wait_until("it is there", USUAL, || running.stdout().contains("here"));
+    running.signal(Signal::INT);
+    let ended = running.wait();
+    assert_eq!(ended.status, 130, "{ended}");
+}
+
 /// A saved machine that can't be used is dropped with a note, and another one is booted.
 fn a_damaged_state(context: &Context) {
     let (name, _) = image(context);
@@ -283,7 +413,10 @@ fn a_damaged_state(context: &Context) {
     )
     .expect("a link to the images");
     let run = || {
-        let ended = context.vexlab(["image", "run", &name, "--", "true"]).env("XDG_CACHE_HOME", &cache).run();
+        let ended = context
+            .vexlab(["run", "--no-module", "--root", &name, "--", "true"])
+            .env("XDG_CACHE_HOME", &cache)
+            .run();
         assert_eq!(ended.status, 0, "{ended}");
         ended.stderr
     };
@@ -303,10 +436,13 @@ fn kept_in_the_background(context: &Context) {
     let call = |arguments: &[&str]| context.vexlab(arguments).dir(&dir).run();
     for machine in names {
         call(&["rm", "--force", machine]);
-        let ended = call(&["up", machine, "--image", &name]);
-        assert!(ended.status == 0 && ended.stdout.contains(&format!("vexlab ssh {machine}")), "{ended}");
+        let ended = call(&["up", machine, "--root", &name]);
+        assert!(
+            ended.status == 0 && ended.stdout.contains(&format!("vexlab test --in {machine}")),
+            "{ended}"
+        );
     }
-    let again = call(&["up", names[0], "--image", &name]);
+    let again = call(&["up", names[0], "--root", &name]);
     assert!(again.status == 2 && again.stderr.contains("is running already"), "{again}");
 
     let told = call(&["ssh", names[0], "--", "sh", "-c", "echo \"$0 two\" >~/left; id -un; exit 7", "it's"]);
@@ -317,15 +453,15 @@ fn kept_in_the_background(context: &Context) {
     fs::write(&config, call(&["ssh-config", names[0]]).stdout).expect("a file can be written");
     let ssh = context.program(Path::new("ssh")).arg("-F").arg(&config).args([names[0], "cat", "left"]).run();
     assert_eq!((ssh.status, ssh.stdout.as_str()), (0, "it's two\n"), "{ssh}");
-    let exec = call(&["exec", names[0], "--", "true"]);
-    assert!(exec.status == 2 && exec.stderr.contains("is reached by ssh"), "{exec}");
 
     let tested = call(&["test", "--in", names[0]]);
     assert!(tested.stdout.contains(&format!("passed: good_c on {}", names[0])), "{tested}");
     call(&["ssh", names[1], "--", "sudo", "poweroff"]);
     context.wait_until("the machine is dead", USUAL, || call(&["ps"]).stdout.contains("it was powered off"));
-    let gone = call(&["ssh", names[1], "--", "true"]);
-    assert!(gone.status == 2 && gone.stderr.contains("is dead"), "{gone}");
+    for command in [&["ssh", names[1]][..], &["exec", names[1], "--", "true"], &["shell", names[1]]] {
+        let gone = call(command);
+        assert!(gone.status == 2 && gone.stderr.contains("is dead"), "{gone}");
+    }
     for machine in names {
         assert_eq!(call(&["rm", "--force", machine]).status, 0);
         let place = context.cache().join("vexlab/machines").join(machine);
@@ -334,4 +470,166 @@ fn kept_in_the_background(context: &Context) {
             "{machine} is left"
         );
     }
+}
+
+/// A machine of the image that is kept, and gone with this value.
+struct Kept<'a> {
+    context: &'a Context,
+    name: &'static str,
+    dir: PathBuf,
+}
+
+impl<'a> Kept<'a> {
+    fn start(context: &'a Context, name: &'static str, case: &str, more: &[&str]) -> Self {
+        let (image, _) = image(context);
+        let kept = Self { context, name, dir: context.case(case) };
+        kept.call(&["rm", "--force", name]).run();
+        let ended = kept.call(&["up", name, "--root", &image]).args(more).run();
+        assert_eq!(ended.status, 0, "{ended}");
+        kept
+    }
+
+    fn call(&self, arguments: &[&str]) -> Call {
+        self.context.vexlab(arguments).dir(&self.dir)
+    }
+
+    fn exec(&self, command: &[&str]) -> Call {
+        self.call(&["exec", self.name, "--"]).args(command)
+    }
+
+    /// What a command prints in it, where it succeeds.
+    fn prints(&self, command: &[&str]) -> String {
+        let ended = self.exec(command).run();
+        assert_eq!(ended.status, 0, "{ended}");
+        ended.stdout
+    }
+}
+
+impl Drop for Kept<'_> {
+    fn drop(&mut self) {
+        self.call(&["rm", "--force", self.name]).run();
+    }
+}
+
+/// Commands have what they have in a tiny machine: input, both outputs, exit status, signals, an end with ours.
+fn commands_in_one_that_is_kept(context: &Context) {
+    let kept = Kept::start(context, "suite-image-commands", "good_c", &[]);
+    let ended = kept.exec(&["sh", "-c", "id -un; pwd; cat; echo bad >&2; exit 7"]).input(b"good\n").run();
+    let told = (ended.status, ended.stdout.as_str(), ended.stderr.as_str());
+    assert_eq!(told, (7, "root\n/src\ngood\n", "bad\n"), "{ended}");
+    assert_eq!(kept.prints(&["printf", "<%s>", "it's", "two words", "$HOME"]), "<it's><two words><$HOME>");
+    insta::assert_snapshot!(kept.exec(&["no-such-program"]).run().told(), @r"
+    status 127
+    run no-such-program: errno 2 (No such file or directory)
+    ");
+    assert_eq!(kept.exec(&["sh", "-c", "kill -KILL $$"]).run().status, 137);
+
+    let running =
+        kept.exec(&["sh", "-c", "trap 'echo caught; exit 3' INT; echo ready; sleep 600 & wait"]).start();
+    context.wait_until("it is ready", USUAL, || running.stdout().contains("ready"));
+    running.signal(Signal::INT);
+    let ended = running.wait();
+    assert_eq!((ended.status, ended.stdout.as_str()), (3, "ready\ncaught\n"), "{ended}");
+    let running = kept.exec(&["sh", "-c", "echo $$; exec sleep 600"]).start();
+    context.wait_until("it is ready", USUAL, || running.stdout().ends_with('\n'));
+    let place = format!("/proc/{}", running.stdout().trim());
+    kept.prints(&["test", "-e", &place]);
+    running.signal(Signal::KILL);
+    running.wait();
+    context
+        .wait_until("it has ended with us", USUAL, || kept.exec(&["test", "-e", &place]).run().status == 1);
+
+    let shell = kept.call(&["shell", kept.name]).input(b"echo $0 $USER; exit 4\n").run();
+    assert_eq!((shell.status, shell.stdout.as_str()), (4, "/bin/bash root\n"), "{shell}");
+    // On a terminal: Ctrl-C is a key there, and not for ssh or for us.
+    let mut terminal = Terminal::around(context, &["shell", kept.name], &kept.dir);
+    terminal.types("stty size; tty; sh -c 'echo be\"\"gun; exec sleep 600'\n");
+    for text in ["33 101", "/dev/pts/", "begun"] {
+        terminal.shows(context, text);
+    }
+    terminal.types("\x03");
+    terminal.types("echo still he\"\"re\n");
+    terminal.shows(context, "still here");
+    assert_eq!(terminal.leaves(context, "exit 5\n"), Some(5));
+    let refused = kept.call(&["exec", "--terminal", kept.name, "--", "true"]).run();
+    insta::assert_snapshot!(refused.told(), @r"
+    status 2
+    error: there is no terminal to give to the command
+      help: leave --terminal away where standard input or output is none
+    ");
+    let ended = kept.exec(&["sh", "-c", "echo c >/proc/sysrq-trigger; sleep 60"]).run();
+    insta::assert_snapshot!(ended.told(), @r"
+    status 17
+    error: the machine suite-image-commands has died meanwhile: Kernel panic - not syncing: sysrq triggered crash
+      help: `vexlab logs suite-image-commands` shows its console, `vexlab up suite-image-commands` starts it anew
+    ");
+}
+
+/// What goes in comes out again as it was: content, modes, links; and errors are those of a tiny machine.
+fn files_into_and_out_of_it(context: &Context) {
+    let kept =
+        Kept::start(context, "suite-image-files", "good_c", &["--processors", "1", "--memory", "1200M"]);
+    let size = || {
+        kept.prints(&["sh", "-c", "nproc; sed -n 's/MemTotal: *\\(.*\\)[0-9]\\{5\\} kB/\\1/p' /proc/meminfo"])
+    };
+    assert_eq!(size(), "1\n11\n", "so many processors, and 100 MB");
+    let folder = context.dir().join("folder");
+    fs::create_dir_all(folder.join("empty")).expect("a folder");
+    let content: Vec<u8> = (0..3_000_000_u32).flat_map(|number| number.to_le_bytes()).collect();
+    fs::write(folder.join("large"), &content).expect("a file");
+    fs::set_permissions(folder.join("large"), fs::Permissions::from_mode(0o740)).expect("a mode");
+    std::os::unix::fs::symlink("no/where", folder.join("link")).expect("a link");
+    let copy = |from: &str, to: &str| kept.call(&["cp", from, to]).run();
+    let (here, there) = (folder.display().to_string(), format!("{}:/tmp", kept.name));
+    assert_eq!(copy(&here, &there).status, 0);
+    let seen = kept.prints(&["sh", "-c", "cd /tmp/folder; stat -c '%A %U %N' *"]);
+    insta::assert_snapshot!(seen, @r"
+    drwxr-xr-x root 'empty'
+    -rwxr----- root 'large'
+    lrwxrwxrwx root 'link' -> 'no/where'
+    ");
+    let back = context.dir().join("back").display().to_string();
+    assert_eq!(copy(&format!("{there}/folder"), &back).status, 0);
+    let back = Path::new(&back);
+    assert_eq!(fs::read(back.join("large")).expect("it came back"), content);
+    let mode = fs::metadata(back.join("large")).expect("it came back").permissions().mode();
+    assert_eq!(mode & 0o777, 0o740);
+    assert_eq!(fs::read_link(back.join("link")).expect("a link"), Path::new("no/where"));
+    assert!(back.join("empty").is_dir());
+
+    insta::assert_snapshot!(copy(&format!("{there}/missing"), "x").told(), @r"
+    status 2
+    error: there is no /tmp/missing in the machine suite-image-files
+    ");
+    insta::assert_snapshot!(copy(&here, &format!("{}:/no/such", kept.name)).told(), @r"
+    status 2
+    error: there is no folder /no in the machine suite-image-files
+      help: `vexlab exec suite-image-files -- mkdir -p /no` makes it
+    ");
+    // It sends what no honest tar would.
+    let evil = r#"#!/bin/sh
+python3 -c 'import io, sys, tarfile
+tar = tarfile.open(fileobj=sys.stdout.buffer, mode="w|")
+entry = tarfile.TarInfo("../evil")
+entry.size = 4
+tar.addfile(entry, io.BytesIO(b"evil"))
+tar.close()'
+"#;
+    fs::write(context.dir().join("tar"), evil).expect("a file");
+    assert_eq!(
+        copy(&context.dir().join("tar").display().to_string(), &format!("{}:/usr/local/bin", kept.name))
+            .status,
+        0
+    );
+    kept.prints(&["chmod", "755", "/usr/local/bin/tar"]);
+    let place = context.dir().join("place");
+    fs::create_dir(&place).expect("a folder");
+    insta::assert_snapshot!(copy(&format!("{there}/folder"), &place.join("x").display().to_string()).told(), @r"
+    status 20
+    error: copy suite-image-files:/tmp/folder to [DIR]/place/x
+      cause: unpack ../evil
+      cause: ../evil is not what was asked for
+    ");
+    assert_eq!(names_in(&place), [""; 0]);
+    assert!(!context.dir().join("evil").exists());
 }

@@ -38,14 +38,15 @@ fn main() {
 
     let mut cold = Times::default();
     let mut restored = Times::default();
-    run(&mut vexlab(&["image", "run", IMAGE, "--", "true"]));
+    let nothing = ["run", "--no-module", "--root", IMAGE, "--", "true"];
+    run(&mut vexlab(&nothing));
     for round in 1..=ROUNDS {
-        cold.0.push(timed(&mut vexlab(&["image", "run", IMAGE, "--cold", "--", "true"])));
-        restored.0.push(timed(&mut vexlab(&["image", "run", IMAGE, "--", "true"])));
+        cold.0.push(timed(&mut vexlab(&[&["run", "--cold"], &nothing[1..]].concat())));
+        restored.0.push(timed(&mut vexlab(&nothing)));
         eprintln!("image: round {round} of {ROUNDS}");
     }
 
-    run(&mut vexlab(&["up", NAME, "--image", IMAGE]));
+    run(&mut vexlab(&["up", NAME, "--root", IMAGE]));
     let test = ["test", "--in", NAME];
     let first = timed(&mut vexlab(&test));
     let mut rows = [
@@ -66,10 +67,10 @@ fn main() {
     println!("The image is made by `vexlab image build {IMAGE}`; emulated, as the rest.\n");
     println!("| what | seconds |\n| --- | ---: |");
     println!(
-        "| first boot to an ssh command done: `vexlab image run {IMAGE} --cold -- true` | {} |",
+        "| first boot to an ssh command done: `vexlab run --cold --no-module --root {IMAGE} -- true` | {} |",
         cold.text()
     );
-    println!("| the same from a saved machine: `vexlab image run {IMAGE} -- true` | {} |", restored.text());
+    println!("| the same from a saved machine, without `--cold` | {} |", restored.text());
     println!(
         "| VexFS built inside, C and Rust, loaded and tested: `vexlab test --in NAME`, once | {first:.2} |"
     );

@@ -3,7 +3,9 @@
 
 mod environment;
 
+use std::convert::Infallible;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -53,7 +55,8 @@ pub(crate) enum Command {
     Check(CheckArgs),
     /// Run a command in a fresh machine with the module loaded
     ///
-    /// Its output is streamed, its input is ours, and its exit status is returned.
+    /// Its output is streamed, its input is ours, and its exit status is returned. In a distribution (--root IMAGE) the
+    /// module is built inside, from the project's folder on /src, where the command starts, as root.
     Run(CommandArgs),
     /// Open a shell in a fresh machine with the module loaded, or in one that `up` started
     Shell(ShellArgs),
@@ -65,15 +68,16 @@ pub(crate) enum Command {
     ///
     /// No module is loaded: build one with `vexlab build` and load it with insmod from /src, where the project's
     /// folder is shown, or have `vexlab test` say a verdict in a machine of its own. Memory, processors and disks are those of
-    /// vexlab.toml; the disks are empty each time. One that was up before is started with what it had then, unless
-    /// told otherwise; after `vexlab rm`, vexlab.toml is read again.
+    /// vexlab.toml; the disks are empty each time. A machine with a distribution (--root IMAGE) has at least 1G and 2
+    /// processors, and none of those disks. One that was up before is started with what it had then, unless told
+    /// otherwise; after `vexlab rm`, vexlab.toml is read again.
     Up(UpArgs),
     /// List the machines that `up` started, and how they fare
     Ps,
     /// Run a command in a machine that `up` started
     ///
     /// Its output is streamed, its input is ours, signals are handed on to it, and its exit status is returned. It
-    /// ends with us.
+    /// ends with us. It runs as root, in a machine with a distribution by ssh.
     Exec(ExecArgs),
     /// Copy files and folders into or out of a machine that `up` started, with their modes and symbolic links
     Cp(CopyArgs),
@@ -85,7 +89,7 @@ pub(crate) enum Command {
     Restart(NameArgs),
     /// Remove a machine with all that is kept of it
     Rm(RemoveArgs),
-    /// Log in to a machine that has an ssh server
+    /// Log in to a machine that has an ssh server, as the user `vex`, who may use sudo
     Ssh(SshArgs),
     /// Print an ssh client's configuration for a machine that has an ssh server
     SshConfig(NameArgs),
@@ -150,52 +154,6 @@ pub(crate) enum Image {
         /// Its name
         name: String,
     },
-    /// Run a command as root in a fresh machine of an image
-    ///
-    /// The machine is gone afterwards; the image is never written to.
-    Run(ImageRunArgs),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct ImageRunArgs {
-    /// The name of an image that was built, or a cloud image of any vendor: FILE.qcow2
-    pub(crate) image: String,
-
-    /// Show this folder in the machine as /src
-    #[arg(long, value_name = "DIR")]
-    pub(crate) source: Option<PathBuf>,
-
-    /// Let the machine write to that folder
-    #[arg(long, requires = "source")]
-    pub(crate) rw: bool,
-
-    /// Install this package when the machine boots for the first time
-    #[arg(long, value_name = "NAME")]
-    pub(crate) package: Vec<String>,
-
-    /// The machine's memory
-    #[arg(long, value_name = "SIZE", default_value = "1G")]
-    pub(crate) memory: Size,
-
-    /// The machine's processors
-    #[arg(long, value_name = "COUNT", default_value_t = 2)]
-    pub(crate) processors: u16,
-
-    /// What runs the machine; by default KVM is tried, and emulation used where no machine boots under it
-    #[arg(long, value_name = "ACCELERATOR")]
-    pub(crate) accel: Option<Accelerator>,
-
-    /// Start the machine from power-on, instead of from a saved one that has booted already
-    #[arg(long)]
-    pub(crate) cold: bool,
-
-    /// How many seconds the machine may take to be ready
-    #[arg(long, value_name = "SECONDS", default_value_t = lab::image::READY.as_secs())]
-    pub(crate) limit: u64,
-
-    /// The command and its arguments
-    #[arg(last = true, required = true, value_name = "COMMAND")]
-    pub(crate) command: Vec<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -233,6 +191,9 @@ pub(crate) struct BuildCommand {
     /// fresh one of an image (a name, or FILE.qcow2)
     #[arg(long = "in", value_name = "NAME", conflicts_with = "kernel")]
     pub(crate) inside: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) whole: WholeArgs,
 }
 
 #[derive(Debug, Args)]
@@ -278,7 +239,8 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     pub(crate) cold: bool,
 
-    /// The file system that programs in the machine see
+    /// What programs in the machine see: `tiny`, a busybox; `host`, this machine's file system without credentials, of
+    /// which what is changed stays in memory; or a whole distribution, IMAGE: one that was built, or FILE.qcow2
     #[arg(long, value_name = "ROOT", default_value = "tiny")]
     pub(crate) root: Root,
 
@@ -289,14 +251,55 @@ pub(crate) struct RunArgs {
     /// Let the kernel report this kind of trouble without failing the run; docs/splats.md lists them
     #[arg(long, value_name = "KIND", value_parser = lab::splat::kind_named)]
     pub(crate) allow: Vec<Kind>,
+
+    #[command(flatten)]
+    pub(crate) whole: WholeArgs,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+/// What programs in a machine see.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Root {
-    /// The machine's own: a busybox
+    /// The machine's own: a busybox.
     Tiny,
-    /// This machine's, without credentials: every tool installed here; what is changed stays in memory
+    /// This machine's.
     Host,
+    /// A distribution's: an image's name, or a file.
+    Image(String),
+}
+
+impl FromStr for Root {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(match text {
+            "tiny" => Self::Tiny,
+            "host" => Self::Host,
+            image => Self::Image(image.to_owned()),
+        })
+    }
+}
+
+/// Over the arguments that are for one.
+const DISTRIBUTION: &str = "For a distribution (--root IMAGE)";
+
+/// What a machine with a distribution is made with.
+#[derive(Debug, Args)]
+pub(crate) struct WholeArgs {
+    /// The machine's memory, like 2G; by default 1G, or what vexlab.toml asks for where that is more
+    #[arg(long, value_name = "SIZE", help_heading = DISTRIBUTION)]
+    pub(crate) memory: Option<Size>,
+
+    /// The machine's processors; by default 2, or what vexlab.toml asks for where that is more
+    #[arg(long, value_name = "COUNT", help_heading = DISTRIBUTION)]
+    pub(crate) processors: Option<u16>,
+
+    /// Install this package when the machine boots for the first time
+    #[arg(long, value_name = "PACKAGE", help_heading = DISTRIBUTION)]
+    pub(crate) package: Vec<String>,
+
+    /// How many seconds the machine may take to be ready: 300 by default
+    #[arg(long, value_name = "SECONDS", help_heading = DISTRIBUTION)]
+    pub(crate) limit: Option<u64>,
 }
 
 /// Whether and how the source is shown in the machine.
@@ -369,8 +372,8 @@ pub(crate) struct TestArgs {
     #[arg(long, conflicts_with_all = ["watch", "inside"])]
     pub(crate) life: bool,
 
-    /// Build and test inside of a machine with a distribution, with its compiler and headers: one that is up, or a
-    /// fresh one of an image (a name, or FILE.qcow2)
+    /// Build and test inside of a machine with a distribution, with its compiler and headers: one that is up; an image
+    /// (a name, or FILE.qcow2) is the same as for --root
     #[arg(
         long = "in",
         value_name = "NAME",
@@ -487,7 +490,8 @@ pub(crate) struct ShellArgs {
     /// A machine that `up` started, instead of a fresh one
     #[arg(
         value_name = "NAME",
-        conflicts_with_all = ["kernel", "c_only", "minimal", "accel", "cold", "no_check", "allow", "no_module"]
+        conflicts_with_all = ["kernel", "c_only", "minimal", "accel", "cold", "root", "no_check", "allow", "no_module",
+            "memory", "processors", "package", "limit"]
     )]
     pub(crate) name: Option<String>,
 

@@ -76,6 +76,13 @@ pub struct Options {
     pub tests: bool,
 }
 
+impl Options {
+    /// Whether something is left out of the module: a part, or the tests.
+    pub(crate) fn is_partial(self) -> bool {
+        self.c_only || self.minimal || !self.tests
+    }
+}
+
 /// What a compiler printed, as the cause of an error.
 #[derive(Debug)]
 struct Transcript(String);
@@ -130,7 +137,7 @@ pub fn build(lab: &Lab, project: &Project, kernel: &Kernel, options: Options) ->
         key: library.key,
     });
     let build_time = started.elapsed().saturating_sub(link_time);
-    let partial = options.c_only || options.minimal || !options.tests;
+    let partial = options.is_partial();
     Ok(Built { module: made.module, stripped: made.stripped, rust, partial, build_time, link_time })
 }
 
@@ -161,6 +168,8 @@ pub(crate) struct RustPart {
     pub(crate) object: PathBuf,
     /// Its name in the folder with the Kbuild file.
     pub(crate) name: String,
+    /// Its exported functions.
+    pub(crate) exports: Vec<String>,
     /// The key that was compiled into it.
     pub(crate) key: ProofKey,
     /// The arguments with which the kernel's objtool has to look at it, if it has to.
@@ -194,6 +203,7 @@ pub(crate) fn rust_part(
     Ok(Some(RustPart {
         object: object.path,
         name: manifest.object.clone(),
+        exports: object.exports,
         key: library.key,
         objtool: objtool_arguments(kernel.config()),
         interface,
@@ -213,6 +223,17 @@ pub(crate) fn is_partial(project: &Project, file: &Path) -> bool {
     let [c_only, minimal, tests] = VARIANTS;
     let whole = variant.strip_suffix(tests);
     whole.is_none_or(|rest| rest.ends_with(c_only) || rest.ends_with(minimal))
+}
+
+/// The name of the folder of what is built like this for a kernel.
+pub(crate) fn variant(kernel: &Kernel, options: Options) -> String {
+    let mut variant = folder_name(kernel);
+    for (asked, suffix) in [options.c_only, options.minimal, options.tests].into_iter().zip(VARIANTS) {
+        if asked {
+            variant.push_str(suffix);
+        }
+    }
+    variant
 }
 
 /// A kernel's name as the name of a folder. Paths of build trees get their hash.
@@ -241,9 +262,34 @@ const TOLD: usize = 5;
 pub fn check(lab: &Lab, kernel: &Kernel, built: &Built, checks: &Checks, kernel_decides: bool) -> Result<()> {
     let bytes = std::fs::read(&built.module).context(|| format!("read {}", built.module.display()))?;
     let functions = built.rust.as_ref().map(|rust| rust.exports.clone()).unwrap_or_default();
-    let policy = ko::Policy { partial: built.partial, ..checks.policy(kernel.name(), functions) };
-    let report = ko::check(&kernel.judge()?, &bytes, &policy);
-    let name = built.module.file_name().unwrap_or_default().display();
+    let finished = Finished { module: &built.module, bytes: &bytes, functions, partial: built.partial };
+    judge(lab, &kernel.judge()?, finished, checks, kernel_decides)
+}
+
+/// A module that is to be judged.
+pub(crate) struct Finished<'a> {
+    /// Where it is.
+    pub(crate) module: &'a Path,
+    /// What is in it.
+    pub(crate) bytes: &'a [u8],
+    /// The functions of its Rust side that have to be in it.
+    pub(crate) functions: Vec<String>,
+    /// Whether something was left out because it was asked for.
+    pub(crate) partial: bool,
+}
+
+/// As [`check`], for a module that may come from elsewhere.
+pub(crate) fn judge(
+    lab: &Lab,
+    kernel: &ko::Kernel,
+    finished: Finished<'_>,
+    checks: &Checks,
+    kernel_decides: bool,
+) -> Result<()> {
+    let Finished { module, bytes, functions, partial } = finished;
+    let policy = ko::Policy { partial, ..checks.policy(&kernel.name, functions) };
+    let report = ko::check(kernel, bytes, &policy);
+    let name = module.file_name().unwrap_or_default().display();
     let refused = |first: &ko::Finding, count: usize| {
         let message = match count {
             1 => format!("{name} is refused: {first}"),
@@ -267,7 +313,7 @@ pub fn check(lab: &Lab, kernel: &Kernel, built: &Built, checks: &Checks, kernel_
         lab.note(&format!("hazard in {name}: {}: {hazard}", hazard.rule.name));
     }
     if hazards > TOLD {
-        lab.note(&format!("and {} hazards more: vexlab check {}", hazards - TOLD, built.module.display()));
+        lab.note(&format!("and {} hazards more: vexlab check {}", hazards - TOLD, module.display()));
     }
     Ok(())
 }
@@ -275,13 +321,7 @@ pub fn check(lab: &Lab, kernel: &Kernel, built: &Built, checks: &Checks, kernel_
 impl<'a> Build<'a> {
     /// What is built in different ways is built in different folders.
     fn new(lab: &'a Lab, project: &'a Project, kernel: &'a Kernel, options: Options) -> Result<Self> {
-        let mut variant = folder_name(kernel);
-        for (asked, suffix) in [options.c_only, options.minimal, options.tests].into_iter().zip(VARIANTS) {
-            if asked {
-                variant.push_str(suffix);
-            }
-        }
-        let dir = project.output_dir().join(variant);
+        let dir = project.output_dir().join(variant(kernel, options));
         make_dir(&dir)?;
         Ok(Self { lab, project, kernel, options, dir })
     }

@@ -143,15 +143,18 @@ fn order(lab: &Lab, place: &Place, order: &Order, limit: Option<Duration>) -> Re
     }
 }
 
-/// A stream to the agent of a running machine, and the machine's record.
-pub(super) fn talk(lab: &Lab, name: &Name) -> Result<(Place, Record, UnixStream)> {
+/// A machine that runs.
+pub(super) fn running(lab: &Lab, name: &Name) -> Result<(Place, Record)> {
     let (place, record) = find(lab, name)?;
-    if record.state != State::Running {
-        return Err(not_running(&record));
+    match record.state {
+        State::Running => Ok((place, record)),
+        _ => Err(not_running(&record)),
     }
-    record.settings.kind.require_agent(name)?;
-    let stream = order(lab, &place, &Order::Talk, Some(PATIENCE))?;
-    Ok((place, record, stream))
+}
+
+/// A stream to the agent of a running machine.
+pub(super) fn talk(lab: &Lab, place: &Place) -> Result<UnixStream> {
+    order(lab, place, &Order::Talk, Some(PATIENCE))
 }
 
 /// Starts a keeper and waits until its machine runs.

@@ -54,6 +54,14 @@ pub struct Whole {
     pub source: Option<String>,
     /// Whether it may write there.
     pub writable: bool,
+    /// Its memory, in bytes.
+    pub memory: u64,
+    /// Its processors.
+    pub processors: u16,
+    /// Debian packages that it installs when it boots for the first time.
+    pub packages: Vec<String>,
+    /// How many seconds it may take to be ready.
+    pub limit: u64,
 }
 
 /// A tiny machine.
@@ -75,6 +83,20 @@ pub struct Tiny {
     pub root: Root,
     /// The folder that is shown at `/src`.
     pub source: Option<Source>,
+}
+
+impl Whole {
+    fn options(&self) -> image::Options {
+        image::Options {
+            memory: Size(self.memory),
+            processors: self.processors,
+            accelerator: self.accelerator,
+            cold: false,
+            packages: self.packages.clone(),
+            share: self.source.as_ref().map(|path| Share { path: path.into(), writable: self.writable }),
+            limit: Duration::from_secs(self.limit),
+        }
+    }
 }
 
 impl Tiny {
@@ -100,6 +122,39 @@ pub struct Choice<'a> {
     pub source: Option<PathBuf>,
     /// Let the machine change what is in it.
     pub writable: bool,
+    /// What a machine with a distribution is made with.
+    pub made_with: MadeWith,
+}
+
+/// What the user chose for a machine with a distribution. What is not said is as [`image::Options`] has it.
+#[derive(Debug, Clone, Default)]
+pub struct MadeWith {
+    /// Its memory.
+    pub memory: Option<Size>,
+    /// Its processors.
+    pub processors: Option<u16>,
+    /// Debian packages that it is to install when it boots for the first time.
+    pub packages: Vec<String>,
+    /// How many seconds it may take to be ready.
+    pub limit: Option<u64>,
+}
+
+impl MadeWith {
+    /// Has these options as they are chosen.
+    pub fn choose(&self, options: &mut image::Options) {
+        options.memory = self.memory.unwrap_or(options.memory);
+        options.processors = self.processors.unwrap_or(options.processors);
+        if !self.packages.is_empty() {
+            options.packages.clone_from(&self.packages);
+        }
+        options.limit = self.limit.map_or(options.limit, Duration::from_secs);
+    }
+
+    /// Whether anything was chosen.
+    pub fn is_empty(&self) -> bool {
+        let Self { memory, processors, packages, limit } = self;
+        memory.is_none() && processors.is_none() && packages.is_empty() && limit.is_none()
+    }
 }
 
 impl Settings {
@@ -118,6 +173,7 @@ impl Settings {
             root: Root::default(),
             source: project.map(|project| Source { folder: project.root().to_owned(), writable: false }),
         };
+        let options = image::Options::of(project);
         let project = project.map(|project| project.root().display().to_string());
         let kind = match choice.image {
             Some(image) => Kind::Whole(Whole {
@@ -125,6 +181,10 @@ impl Settings {
                 accelerator: None,
                 source: project.clone(),
                 writable: false,
+                memory: options.memory.0,
+                processors: options.processors,
+                packages: options.packages,
+                limit: options.limit.as_secs(),
             }),
             None => Kind::Tiny(tiny),
         };
@@ -157,6 +217,10 @@ impl Settings {
                 }
                 whole.writable |= choice.writable;
                 whole.accelerator = choice.accelerator.or(whole.accelerator);
+                let mut options = whole.options();
+                choice.made_with.choose(&mut options);
+                (whole.memory, whole.processors) = (options.memory.0, options.processors);
+                (whole.packages, whole.limit) = (options.packages, options.limit.as_secs());
             }
         }
         self.cold = choice.cold;
@@ -190,7 +254,10 @@ impl Kind {
     /// Refuses a choice that only a machine of another kind could have.
     pub(super) fn require_same(&self, name: &Name, choice: &Choice<'_>) -> Result<()> {
         let (is, other) = match self {
-            Self::Tiny(_) => ("a tiny one", choice.image.map(|_| "an image")),
+            Self::Tiny(_) => {
+                let size = (!choice.made_with.is_empty()).then_some("what is for images");
+                ("a tiny one", choice.image.map(|_| "an image").or(size))
+            }
             Self::Whole(_) => {
                 let kernel = choice.kernel.map(|_| "a kernel of ours");
                 ("one with a distribution", kernel.or(choice.root.map(|_| "another root")))
@@ -261,14 +328,7 @@ impl Kind {
             }
             Self::Whole(whole) => {
                 let base = Base::find(lab, &whole.image)?;
-                let share =
-                    whole.source.as_ref().map(|path| Share { path: path.into(), writable: whole.writable });
-                let options = image::Options {
-                    accelerator: whole.accelerator,
-                    cold,
-                    share,
-                    ..image::Options::default()
-                };
+                let options = image::Options { cold, ..whole.options() };
                 let mut running = image::up(lab, &base, &options, dir)?;
                 running.mount_source()?;
                 let accelerator = running.accelerator();
@@ -292,22 +352,6 @@ impl Kind {
         }
     }
 
-    /// Sees to it that it has an agent.
-    ///
-    /// # Errors
-    ///
-    /// Where it has none.
-    pub(super) fn require_agent(&self, name: &Name) -> Result<()> {
-        match self {
-            Self::Tiny(_) => Ok(()),
-            Self::Whole(_) => Err(Error::usage(format!("the machine {name} has a distribution in it, and is reached by ssh"))
-                .with_remedy(format!(
-                    "`vexlab ssh {name} -- COMMAND` runs a command; with `vexlab ssh-config {name} >>~/.ssh/config` \
-                     scp and editors reach it as {name}"
-                ))),
-        }
-    }
-
     /// Sees to it that an ssh client reaches it.
     ///
     /// # Errors
@@ -324,5 +368,45 @@ impl Kind {
                      `vexlab cp` copies files"
             ))),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn project(machine: &str) -> (tempfile::TempDir, Project) {
+        let dir = tempfile::tempdir().unwrap();
+        let manifest = format!("kernels = [\"debian-6.1\"]\n[module]\nname = \"m\"\n[machine]\n{machine}");
+        fs::write(dir.path().join("vexlab.toml"), manifest).unwrap();
+        let project = Project::find(dir.path()).unwrap();
+        (dir, project)
+    }
+
+    fn whole(settings: &Settings) -> (u64, u16, &[String], u64) {
+        let Kind::Whole(whole) = &settings.kind else { panic!("an image was named") };
+        (whole.memory >> 20, whole.processors, &whole.packages, whole.limit)
+    }
+
+    #[test]
+    fn a_distribution_has_what_it_needs_what_the_project_asks_for_and_what_is_chosen() {
+        let choice = Choice { image: Some("debian-12"), ..Choice::default() };
+        let limit = image::READY.as_secs();
+        assert_eq!(whole(&Settings::new(None, &choice)), (1024, 2, &[][..], limit));
+        let (_small, small) = project("memory = \"128M\"\nprocessors = 1\n");
+        assert_eq!(whole(&Settings::new(Some(&small), &choice)), (1024, 2, &[][..], limit));
+        let (_large, large) = project("memory = \"3G\"\nprocessors = 4\n");
+        let settings = Settings::new(Some(&large), &choice);
+        assert_eq!(whole(&settings), (3072, 4, &[][..], limit));
+        let made_with = MadeWith {
+            memory: Some(Size(512 << 20)),
+            processors: Some(1),
+            packages: vec!["git".into()],
+            limit: Some(9),
+        };
+        let settings = settings.with(&Choice { made_with, ..choice.clone() });
+        assert_eq!(whole(&settings), (512, 1, &["git".to_owned()][..], 9));
+        let again = settings.clone().with(&choice);
+        assert_eq!(whole(&again), whole(&settings), "it stays as it was");
     }
 }

@@ -34,7 +34,7 @@ pub use control::{remove, restart, stop, up};
 pub use conversation::{Conversation, Ends};
 pub use copy::copy;
 pub use keeper::keep;
-pub use kind::{Choice, DEFAULT_KERNEL, Kind, Settings, Tiny, Whole};
+pub use kind::{Choice, DEFAULT_KERNEL, Kind, MadeWith, Settings, Tiny, Whole};
 pub use name::Name;
 pub use owner::Owner;
 pub use record::{Record, State, list};
@@ -47,7 +47,6 @@ use std::time::Duration;
 use crate::Lab;
 use crate::error::{Context, Result};
 use crate::image::Ssh;
-use crate::share::Root;
 
 /// How an ssh client reaches a machine that runs.
 ///
@@ -73,16 +72,13 @@ pub fn console(lab: &Lab, name: &Name) -> PathBuf {
     record::Place::of(lab, name).console()
 }
 
-/// What programs see in a machine.
+/// What kind of machine this is.
 ///
 /// # Errors
 ///
 /// When there is none of this name.
-pub fn root(lab: &Lab, name: &Name) -> Result<Root> {
-    Ok(match record::find(lab, name)?.1.settings.kind {
-        Kind::Tiny(tiny) => tiny.root,
-        Kind::Whole(_) => Root::Tiny,
-    })
+pub fn kind(lab: &Lab, name: &Name) -> Result<Kind> {
+    Ok(record::find(lab, name)?.1.settings.kind)
 }
 
 /// How often a console is looked at for more.

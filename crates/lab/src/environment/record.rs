@@ -29,7 +29,7 @@ const MACHINES: &str = "machines";
 const RECORD: &str = "record.json";
 
 /// Which form the record has, and the conversation with whoever keeps the machine.
-const FORM: u32 = 1;
+const FORM: u32 = 2;
 
 /// A kept machine, running or not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -21,13 +21,20 @@ use crate::host;
 use crate::kernel::{self, KNOWN};
 use crate::machine::{Accelerator, Start, tsc_khz};
 use crate::process::Program;
-use crate::project::Size;
+use crate::project::{Project, Size};
 use crate::run;
 use crate::saved::{self, Key, State, Unfinished};
+use crate::share::SOURCE;
 
 /// How long a machine may take to be ready where nothing else is said. A vendor's image takes minutes when it is
 /// emulated.
 pub const READY: Duration = Duration::from_secs(300);
+
+/// What a distribution needs at least, in bytes.
+const MEMORY: u64 = 1 << 30;
+
+/// With one processor less, booting takes longer.
+const PROCESSORS: u16 = 2;
 
 /// How long a restored machine may take until its keeper answers.
 const RESTORED: Duration = Duration::from_secs(10);
@@ -63,11 +70,13 @@ pub struct Options {
     pub limit: Duration,
 }
 
-impl Default for Options {
-    fn default() -> Self {
+impl Options {
+    /// For a project's module: what `vexlab.toml` asks for, where that is more than an image needs.
+    pub fn of(project: Option<&Project>) -> Self {
+        let asked = project.map(|project| &project.manifest().machine);
         Self {
-            memory: Size(1 << 30),
-            processors: 2,
+            memory: Size(asked.map_or(0, |machine| machine.memory.0).max(MEMORY)),
+            processors: asked.map_or(0, |machine| machine.processors).max(PROCESSORS),
             accelerator: None,
             cold: false,
             packages: Vec::new(),
@@ -131,7 +140,7 @@ impl Running {
         let options = format!("trans=virtio,version=9p2000.L,msize=512000,{access}");
         let answer = self
             .keeper
-            .run(&["mount", "-t", "9p", "-o", &options, SHARE, "/src"], COMMAND)
+            .run(&["mount", "-t", "9p", "-o", &options, SHARE, SOURCE], COMMAND)
             .map_err(|lost| Error::lab("the machine did not mount /src").with_source(lost.to_string()))?;
         if answer.status == 0 {
             return Ok(());

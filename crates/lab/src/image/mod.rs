@@ -14,6 +14,8 @@ mod base;
 mod boot;
 /// Images from packages.
 mod build;
+/// An ssh connection to a program in a machine.
+mod connection;
 /// The conversation with the keeper in the machine.
 mod keeper;
 /// QEMU's command line.
@@ -28,6 +30,7 @@ mod ssh;
 pub use base::Base;
 pub use boot::{Options, READY, Running, clean, up};
 pub use build::{Image, Listed, build, list, remove};
+pub(crate) use connection::{Connection, RUNNER};
 pub use machine::{Loader, Machine, Share};
 pub use recipe::{RECIPES, Recipe};
 pub use seed::Seed;

@@ -15,7 +15,8 @@ const HOST_KEY: &str = "host_ed25519";
 /// What ssh is told of the machine.
 const KNOWN_HOSTS: &str = "known_hosts";
 
-const PACKAGE: &str = "openssh-client";
+/// The package that has ssh.
+pub(super) const PACKAGE: &str = "openssh-client";
 
 /// The two keys of a machine: its own, and the one that opens it. They are made for it, and live in a folder of the
 /// cache that only its owner can read. All machines that are restored from one state have the keys of that state:
@@ -100,7 +101,7 @@ impl Keys {
     }
 
     /// No keys, for what is not secret.
-    pub(super) fn none() -> Self {
+    pub(crate) fn none() -> Self {
         Self { user_public: String::new(), host_private: String::new(), host_public: String::new() }
     }
 

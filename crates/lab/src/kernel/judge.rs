@@ -19,18 +19,7 @@ impl Kernel {
     ///
     /// When `Module.symvers` or the list of its modules is missing or malformed.
     pub fn judge(&self) -> Result<ko::Kernel> {
-        let symvers = std::fs::read(&self.symvers).map_err(|cause| {
-            Error::lab(format!("read the symbol versions of {}: {}", self.name, self.symvers.display()))
-                .with_source(cause)
-                .with_remedy("install the kernel's headers; in a build tree, `make` writes Module.symvers")
-        })?;
-        let malformed = |cause: Box<dyn std::error::Error + Send + Sync>| {
-            Error::lab(format!("{} is no list of symbol versions", self.symvers.display()))
-                .with_source(cause)
-                .with_remedy("install the kernel's headers again; in a build tree, `make` writes it")
-        };
-        let symvers = String::from_utf8(symvers).map_err(|cause| malformed(cause.into()))?;
-        let exports = ko::Exports::parse(&symvers).map_err(|cause| malformed(cause.into()))?;
+        let exports = self.exports()?;
         let modules = self.modules()?;
         let own = modules.files().take(TRIED).find_map(|file| ko::OwnModule::read(&read_module(&file).ok()?));
         let image = File::open(&self.image).context(|| format!("read {}", self.image.display()))?;
@@ -46,5 +35,25 @@ impl Kernel {
             modules: modules.names().map(str::to_owned).collect(),
             loaded: BTreeSet::new(),
         })
+    }
+
+    /// The symbols that it and its modules export.
+    ///
+    /// # Errors
+    ///
+    /// When `Module.symvers` is missing or malformed.
+    pub(crate) fn exports(&self) -> Result<ko::Exports> {
+        let symvers = std::fs::read(&self.symvers).map_err(|cause| {
+            Error::lab(format!("read the symbol versions of {}: {}", self.name, self.symvers.display()))
+                .with_source(cause)
+                .with_remedy("install the kernel's headers; in a build tree, `make` writes Module.symvers")
+        })?;
+        let malformed = |cause: Box<dyn std::error::Error + Send + Sync>| {
+            Error::lab(format!("{} is no list of symbol versions", self.symvers.display()))
+                .with_source(cause)
+                .with_remedy("install the kernel's headers again; in a build tree, `make` writes it")
+        };
+        let symvers = String::from_utf8(symvers).map_err(|cause| malformed(cause.into()))?;
+        ko::Exports::parse(&symvers).map_err(|cause| malformed(cause.into()))
     }
 }

@@ -22,6 +22,7 @@ mod store;
 pub use config::{Config, State};
 pub use image::{elf_has_pvh_entry, unpack_image};
 pub use local::{from_tree, running};
+pub(crate) use modules::module_name;
 pub use modules::{Modules, depends_of_file, modinfo_of_file, read_module};
 pub use store::{Condition, KNOWN, Known, Listed, add, get, list, remove};
 

@@ -271,7 +271,7 @@ fn read_needs(path: &Path) -> Result<Vec<String>> {
 }
 
 /// The name of the module in this file: `sch_fq` of `net/sched/sch-fq.ko.xz`.
-fn module_name(path: &Path) -> Option<String> {
+pub(crate) fn module_name(path: &Path) -> Option<String> {
     let name = path.file_name()?.to_str()?;
     let stem = [".ko", ".ko.xz", ".ko.zst", ".ko.gz"].iter().find_map(|end| name.strip_suffix(end))?;
     Some(canonical(stem))

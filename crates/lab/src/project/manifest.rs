@@ -138,7 +138,8 @@ pub struct Allow {
     pub rule: String,
     /// The symbol that the finding is about, as in [`ko::Allowance`]; nothing for one that is about none.
     pub symbol: Option<String>,
-    /// The kernels that it is allowed on, by the names they go by in `kernels`; on all where nothing is said.
+    /// The kernels that it is allowed on, by the names they go by in `kernels`, or by their image's name; on all where
+    /// nothing is said.
     pub kernels: Option<Vec<String>>,
     /// Why.
     pub reason: String,

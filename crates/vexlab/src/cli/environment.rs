@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Accelerator, Root};
+use super::{Accelerator, Root, WholeArgs};
 
 #[derive(Debug, Args)]
 pub(crate) struct UpArgs {
@@ -17,10 +17,6 @@ pub(crate) struct UpArgs {
     #[arg(short, long, value_name = "KERNEL")]
     pub(crate) kernel: Option<String>,
 
-    /// Have a distribution in it, which is reached by ssh: the name of an image that was built, or FILE.qcow2
-    #[arg(long, value_name = "IMAGE", conflicts_with = "kernel")]
-    pub(crate) image: Option<String>,
-
     /// What runs the machine; by default KVM is tried, and emulation used where no machine boots under it
     #[arg(long, value_name = "ACCELERATOR")]
     pub(crate) accel: Option<Accelerator>,
@@ -29,8 +25,11 @@ pub(crate) struct UpArgs {
     #[arg(long)]
     pub(crate) cold: bool,
 
-    /// The file system that programs in the machine see: `tiny` unless told otherwise
-    #[arg(long, value_name = "ROOT", conflicts_with = "image")]
+    /// What programs in the machine see: `tiny`, a busybox; `host`, this machine's file system without credentials, of
+    /// which what is changed stays in memory; or a whole distribution, IMAGE: one that was built, or FILE.qcow2
+    ///
+    /// It is `tiny` unless told otherwise.
+    #[arg(long, visible_alias = "image", value_name = "ROOT")]
     pub(crate) root: Option<Root>,
 
     /// Show this folder in the machine at /src, where programs start then, instead of the project's
@@ -40,6 +39,9 @@ pub(crate) struct UpArgs {
     /// Let the machine change what is at /src, as the user who runs vexlab could
     #[arg(long)]
     pub(crate) rw: bool,
+
+    #[command(flatten)]
+    pub(crate) whole: WholeArgs,
 }
 
 #[derive(Debug, Args)]

@@ -7,15 +7,18 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use lab::Lab;
-use lab::environment::{self, Choice, Conversation, Ends, Name, Record, State};
+use lab::environment::{self, Choice, Conversation, Ends, MadeWith, Name, Record, State};
 use lab::error::{Context, Error, Kind, Result};
 use lab::link::Outgoing;
 use lab::project::Project;
+use lab::share;
 use signal_hook::consts::SIGINT;
 use wire::{Process, Request};
 
 use super::machine::{a_shell, environment_of_ours, status_of};
-use crate::cli::{ExecArgs, LogsArgs, NameArgs, RemoveArgs, SshArgs, UpArgs};
+use super::refuse_for_ours;
+use super::whole::its_own_kernel;
+use crate::cli::{ExecArgs, LogsArgs, NameArgs, RemoveArgs, Root, SshArgs, UpArgs};
 use crate::output::{self, print};
 use crate::terminal::{self, Keys};
 
@@ -31,24 +34,36 @@ pub(crate) fn up(lab: &Lab, dir: &Path, arguments: &UpArgs) -> Result<()> {
         return Err(Error::usage("there is no folder to show, which --rw would let the machine change")
             .with_remedy("name one with --src=DIR, or go to a project's folder"));
     }
+    let (root, image) = match &arguments.root {
+        None => (None, None),
+        Some(Root::Tiny) => (Some(share::Root::Tiny), None),
+        Some(Root::Host) => (Some(share::Root::Host), None),
+        Some(Root::Image(image)) => (None, Some(image.as_str())),
+    };
+    if image.is_some() && arguments.kernel.is_some() {
+        return Err(its_own_kernel());
+    }
+    let made_with = MadeWith::from(&arguments.whole);
+    if !made_with.is_empty() && image.is_none() && !environment::is_whole(lab, &name) {
+        refuse_for_ours(&arguments.whole)?;
+    }
     let choice = Choice {
         kernel: arguments.kernel.as_deref(),
-        image: arguments.image.as_deref(),
+        image,
         accelerator: arguments.accel.map(Into::into),
         cold: arguments.cold,
-        root: arguments.root.map(Into::into),
+        root,
         source: arguments.src.clone(),
         writable: arguments.rw,
+        made_with,
     };
     let since = Instant::now();
     let record = environment::up(lab, &name, project.as_ref(), &choice, keeper()?)?;
     say_that_it_is_up(&record, since);
+    print(format!("  vexlab shell {name}"));
+    print(format!("  vexlab exec {name} -- COMMAND"));
     if environment::is_whole(lab, &name) {
-        print(format!("  vexlab ssh {name} [-- COMMAND]"));
         print(format!("  vexlab test --in {name}"));
-    } else {
-        print(format!("  vexlab shell {name}"));
-        print(format!("  vexlab exec {name} -- COMMAND"));
     }
     print(format!("  vexlab stop {name}"));
     Ok(())
@@ -168,7 +183,10 @@ pub(crate) fn exec(lab: &Lab, arguments: &ExecArgs) -> Result<u8> {
 /// Opens a shell in a machine.
 pub(crate) fn shell(lab: &Lab, name: &str) -> Result<u8> {
     let name = Name::parse(name)?;
-    let root = environment::root(lab, &name)?;
+    let root = match environment::kind(lab, &name)? {
+        environment::Kind::Tiny(tiny) => Some(tiny.root),
+        environment::Kind::Whole(_) => None,
+    };
     on_terminal(lab, &name, |terminal| a_shell(root, terminal))
 }
 
@@ -187,7 +205,7 @@ fn on_terminal(
 
 fn run(lab: &Lab, name: &Name, process: Process, input: &mut dyn FnMut(Outgoing)) -> Result<u8> {
     let mut conversation = Conversation::open(lab, name)?;
-    conversation.run(process, &mut Ends { output: &mut output::stream, input }).map(status_of)
+    conversation.run(process, &mut Ends { output: &mut output::stream, input }, None).map(status_of)
 }
 
 /// Prints a machine's console.

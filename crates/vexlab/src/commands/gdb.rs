@@ -10,12 +10,14 @@ use lab::project::Project;
 use lab::run::{self, Debugged};
 
 use super::machine::one_kernel;
+use super::our_root;
 use crate::cli::GdbArgs;
 use crate::interrupt::Interrupt;
 
 /// Loads the project's module under gdb. Gives gdb's exit status.
 pub(crate) fn gdb(lab: &Lab, dir: &Path, arguments: &GdbArgs, interrupt: &Interrupt) -> Result<u8> {
     let project = Project::find(dir)?;
+    our_root(&arguments.run, "gdb")?;
     let kernel = one_kernel(lab, &arguments.run, Some(&project))?;
     let mut start = |script: &Path| {
         // From here on Ctrl-C is for gdb, which stops the machine with it.

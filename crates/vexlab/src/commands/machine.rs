@@ -4,20 +4,23 @@
 use std::path::Path;
 
 use lab::Lab;
-use lab::environment::DEFAULT_KERNEL;
-use lab::error::{Error, Result};
+use lab::environment::{DEFAULT_KERNEL, Ends};
+use lab::error::{Context, Error, Result};
 use lab::event::Event;
+use lab::image::Share;
 use lab::kernel::Kernel;
 use lab::link::Outgoing;
 use lab::project::Project;
-use lab::run::{self, Record, Terminal};
+use lab::run::{self, Record, Terminal, inside};
 use lab::share::program::{self, Program};
 use lab::share::{self, Shown, Source};
 use lab::verdict::Class;
 use wire::{Exit, Process, Stream, WindowSize};
 
-use super::{environment, kernels};
+use super::whole::{Whole, its_own_kernel, the_project};
+use super::{environment, kernels, our_root};
 use crate::cli::{CommandArgs, Root, RunArgs, ShellArgs, SourceArgs};
+use crate::output;
 use crate::terminal::{self, Keys};
 
 /// What `run` and `shell` have in common.
@@ -34,8 +37,8 @@ struct Wish<'a> {
 pub(crate) fn run(lab: &Lab, dir: &Path, arguments: &CommandArgs) -> Result<u8> {
     let CommandArgs { run, no_module, source, command } = arguments;
     let mut process = Process { environment: environment_of_ours(), ..Process::new(command.clone()) };
-    let program = match (run.root, &mut process.arguments[0]) {
-        (Root::Host, _) => None,
+    let program = match (&run.root, &mut process.arguments[0]) {
+        (Root::Host | Root::Image(_), _) => None,
         (Root::Tiny, word) => program::find(lab, word)?.inspect(|program| program.path.clone_into(word)),
     };
     let wish = Wish { dir, run, no_module: *no_module, source, shows_project: false };
@@ -50,7 +53,12 @@ pub(crate) fn shell(lab: &Lab, dir: &Path, arguments: &ShellArgs) -> Result<u8> 
     }
     let ShellArgs { run, no_module, source, .. } = arguments;
     let mut keys = Keys::ours();
-    let process = a_shell(run.root.into(), keys.terminal());
+    let root = match run.root {
+        Root::Tiny => Some(share::Root::Tiny),
+        Root::Host => Some(share::Root::Host),
+        Root::Image(_) => None,
+    };
+    let process = a_shell(root, keys.terminal());
     let mut input = |outgoing: Outgoing| keys.send(outgoing);
     let wish = Wish { dir, run, no_module: *no_module, source, shows_project: true };
     let ended = in_machine(lab, &wish, None, process, &mut input);
@@ -58,11 +66,13 @@ pub(crate) fn shell(lab: &Lab, dir: &Path, arguments: &ShellArgs) -> Result<u8> 
     Ok(exit_status(&ended?))
 }
 
-/// A shell as a program of a machine: the user's own, where that is there.
-pub(super) fn a_shell(root: share::Root, terminal: Option<WindowSize>) -> Process {
+/// A shell as a program of a machine: the user's own where that is there, root's where the machine has a distribution
+/// and so no `root` of ours.
+pub(super) fn a_shell(root: Option<share::Root>, terminal: Option<WindowSize>) -> Process {
     let command = match (root, std::env::var("SHELL")) {
-        (share::Root::Host, Ok(shell)) if shell.starts_with('/') => vec![shell],
-        _ => vec!["sh".into(), "-l".into()],
+        (Some(share::Root::Host), Ok(shell)) if shell.starts_with('/') => vec![shell],
+        (Some(_), _) => vec!["sh".into(), "-l".into()],
+        (None, _) => ["sh", "-c", r#"exec "${SHELL:-sh}" -l"#].map(str::to_owned).into(),
     };
     Process { environment: environment_of_ours(), terminal, ..Process::new(command) }
 }
@@ -75,13 +85,55 @@ fn in_machine(
     input: &mut dyn FnMut(Outgoing),
 ) -> Result<Record> {
     let project = if wish.no_module { None } else { Some(Project::find(wish.dir)?) };
+    let source = wanted_source(wish, project.as_ref())?;
+    if let Root::Image(image) = &wish.run.root {
+        return in_a_distribution(lab, wish, image, project.as_ref(), source, process, input);
+    }
     let kernel = one_kernel(lab, wish.run, project.as_ref())?;
     let options: run::Options = wish.run.into();
-    let source = wanted_source(wish, project.as_ref())?;
-    let shown = Shown { root: wish.run.root.into(), source, programs: program.into_iter().collect() };
+    let root = our_root(wish.run, "this")?;
+    let shown = Shown { root, source, programs: program.into_iter().collect() };
     let mut show = |stream: Stream, bytes: &[u8]| lab.reporter.event(&Event::Output(stream, bytes));
     let mut terminal = Terminal { output: &mut show, input };
     run::command(lab, project.as_ref(), &kernel, options, &shown, process, &mut terminal)
+}
+
+fn in_a_distribution(
+    lab: &Lab,
+    wish: &Wish<'_>,
+    image: &str,
+    project: Option<&Project>,
+    source: Option<Source>,
+    process: Process,
+    input: &mut dyn FnMut(Outgoing),
+) -> Result<Record> {
+    if !wish.run.build.kernel.is_empty() {
+        return Err(its_own_kernel());
+    }
+    let share = match source {
+        Some(Source { folder, writable }) => {
+            let path = std::fs::canonicalize(&folder);
+            Some(Share {
+                path: path.context(|| format!("there is no folder {}", folder.display()))?,
+                writable,
+            })
+        }
+        None => project.map(the_project),
+    };
+    if let (Some(project), Some(share)) = (project, &share)
+        && share.path != project.root()
+    {
+        let source = share.path.display();
+        return Err(Error::usage(format!(
+            "the module is built from the project's folder on /src, where {source} can't be then"
+        ))
+        .with_remedy("leave DIR away, or the module: --no-module"));
+    }
+    let options: run::Options = wish.run.into();
+    let shows = share.is_some();
+    let machine = Whole::fresh(lab, image, project, share, options, &wish.run.whole)?;
+    let mut ends = Ends { output: &mut output::stream, input };
+    inside::command(lab, project, &machine.place(), options, shows, process, &mut ends)
 }
 
 /// The folder to show at /src: the one that is named, or the project's, where that is wanted.

@@ -12,19 +12,21 @@ mod log;
 mod machine;
 mod module;
 mod watch;
+mod whole;
 
 use std::path::Path;
 
 use clap::CommandFactory;
 use lab::Lab;
-use lab::error::{Context, Result};
+use lab::environment::MadeWith;
+use lab::error::{Context, Error, Result};
 use lab::kernel::Kernel;
 use lab::machine::Accelerator;
 use lab::project::{self, Project};
 use lab::share::{Root, Shown};
 use lab::{build, run, verdict};
 
-use crate::cli::{self, Cli, Command, How, RunArgs, SelectionArgs, TestArgs};
+use crate::cli::{self, Cli, Command, How, RunArgs, SelectionArgs, TestArgs, WholeArgs};
 use crate::interrupt::Interrupt;
 use crate::output;
 
@@ -33,7 +35,7 @@ pub(crate) fn dispatch(lab: &Lab, cli: &Cli, interrupt: &Interrupt) -> Result<u8
     match &cli.command {
         Command::Doctor => doctor::doctor(lab),
         Command::Kernel(command) => kernel::kernel(lab, command).map(|()| 0),
-        Command::Image(command) => image::image(lab, command),
+        Command::Image(command) => image::image(lab, command).map(|()| 0),
         Command::Build(arguments) => module::build(lab, &cli.project, arguments).map(|()| 0),
         Command::Link(arguments) => module::link(lab, arguments).map(|()| 0),
         Command::Test(arguments) if arguments.watch => watch::watch(lab, &cli.project, arguments),
@@ -118,31 +120,58 @@ impl From<&RunArgs> for run::Options {
     }
 }
 
-impl From<&TestArgs> for run::Order {
-    fn from(arguments: &TestArgs) -> Self {
-        let SelectionArgs { filters, jobs, retries, repeat, fail_fast, isolated } = &arguments.selection;
+impl From<&SelectionArgs> for run::Selection {
+    fn from(arguments: &SelectionArgs) -> Self {
+        let SelectionArgs { filters, jobs, retries, repeat, fail_fast, isolated } = arguments;
         Self {
-            options: run::Options { life_only: arguments.life, ..(&arguments.run).into() },
-            shown: Shown { root: arguments.run.root.into(), ..Shown::default() },
-            selection: run::Selection {
-                filters: filters.clone(),
-                jobs: (*jobs).into(),
-                retries: *retries,
-                repeat: *repeat,
-                fail_fast: *fail_fast,
-                isolated: *isolated,
-            },
+            filters: filters.clone(),
+            jobs: (*jobs).into(),
+            retries: *retries,
+            repeat: *repeat,
+            fail_fast: *fail_fast,
+            isolated: *isolated,
         }
     }
 }
 
-impl From<cli::Root> for Root {
-    fn from(root: cli::Root) -> Self {
-        match root {
-            cli::Root::Tiny => Self::Tiny,
-            cli::Root::Host => Self::Host,
-        }
+impl From<&WholeArgs> for MadeWith {
+    fn from(arguments: &WholeArgs) -> Self {
+        let WholeArgs { memory, processors, package, limit } = arguments;
+        Self { memory: *memory, processors: *processors, packages: package.clone(), limit: *limit }
     }
+}
+
+/// What is to be done in machines of ours, for what needs them.
+fn order(arguments: &TestArgs, what: &str) -> Result<run::Order> {
+    let root = our_root(&arguments.run, what)?;
+    Ok(run::Order {
+        options: run::Options { life_only: arguments.life, ..(&arguments.run).into() },
+        shown: Shown { root, ..Shown::default() },
+        selection: (&arguments.selection).into(),
+    })
+}
+
+/// What programs see in a machine of ours, for what needs one.
+fn our_root(arguments: &RunArgs, what: &str) -> Result<Root> {
+    let root = match &arguments.root {
+        cli::Root::Tiny => Root::Tiny,
+        cli::Root::Host => Root::Host,
+        cli::Root::Image(image) => {
+            return Err(Error::usage(format!("{what} does not go with the image {image}"))
+                .with_remedy("leave --root away: it works in a machine with a kernel of vexlab's"));
+        }
+    };
+    refuse_for_ours(&arguments.whole)?;
+    Ok(root)
+}
+
+/// Refuses for a machine of ours what is for one with a distribution.
+fn refuse_for_ours(arguments: &WholeArgs) -> Result<()> {
+    if MadeWith::from(arguments).is_empty() {
+        return Ok(());
+    }
+    Err(Error::usage("--memory, --processors, --package and --limit are for a machine with a distribution")
+        .with_remedy("name an image with --root; for others [machine] and [timeouts] in vexlab.toml say it"))
 }
 
 impl From<cli::Accelerator> for Accelerator {

@@ -1,40 +1,39 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! `vexlab build`, `vexlab link` and `vexlab test`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use lab::Lab;
-use lab::cache::Staging;
-use lab::environment::{self, Name};
 use lab::error::{Error, Kind, Result};
 use lab::event::Event;
-use lab::image::{self, Base, Share, Ssh};
 use lab::kernel::Kernel;
-use lab::machine::Accelerator;
 use lab::project::Project;
-use lab::run::inside::{self, Place};
+use lab::run::inside;
 use lab::run::{Failure, Kept, Order};
 use lab::verdict::Class;
 use lab::{build, kernel, run};
 
-use super::kernels;
-use crate::cli::{BuildCommand, LinkArgs, TestArgs};
+use super::whole::{Whole, its_own_kernel, the_project};
+use super::{kernels, order, our_root, refuse_for_ours};
+use crate::cli::{BuildCommand, LinkArgs, Root, SelectionArgs, TestArgs};
 use crate::output;
 
 /// Builds the project's module for each kernel, or in a machine.
 pub(crate) fn build(lab: &Lab, dir: &Path, command: &BuildCommand) -> Result<()> {
     let project = Project::find(dir)?;
     let arguments = &command.build;
-    let options = build::Options { tests: command.test, ..(&arguments.how).into() };
-    if let Some(image) = &command.inside {
-        let machine = Inside::start(lab, &project, image, None, false)?;
+    let how = build::Options { tests: command.test, ..(&arguments.how).into() };
+    if let Some(name) = &command.inside {
+        let options = run::Options { build: how, ..run::Options::default() };
+        let machine = Whole::named(lab, &project, name, options, &command.whole)?;
         let built = inside::build(lab, &project, &machine.place(), options)?;
-        let (module, release) = (&built.module, &built.release);
-        output::print(format!("{module} for {release} in {image} ({:.2} s)", built.time.as_secs_f64()));
+        let (module, release) = (built.module.display(), &built.release);
+        output::print(format!("{module} for {release} in {name} ({:.2} s)", built.time.as_secs_f64()));
         return Ok(());
     }
+    refuse_for_ours(&command.whole)?;
     for kernel in kernels(lab, &arguments.kernel, Some(&project))? {
-        let built = build::build(lab, &project, &kernel, options)?;
+        let built = build::build(lab, &project, &kernel, how)?;
         build::check(lab, &kernel, &built, &project.manifest().check, false)?;
         let time = (built.build_time + built.link_time).as_secs_f64();
         output::print(format!("{} for {} ({time:.2} s)", built.module.display(), kernel.name()));
@@ -62,24 +61,35 @@ pub(crate) fn test(lab: &Lab, dir: &Path, command: &TestArgs) -> Result<u8> {
     let project = Project::find(dir)?;
     let arguments = &command.run;
     let options: run::Options = arguments.into();
-    if let Some(image) = &command.inside {
+    let machine = match (&command.inside, &arguments.root) {
+        (Some(name), _) => Some((name, Whole::named(lab, &project, name, options, &arguments.whole))),
+        (None, Root::Image(_)) if !arguments.build.kernel.is_empty() => return Err(its_own_kernel()),
+        (None, Root::Image(image)) => {
+            if let Some(what) = chosen(command) {
+                our_root(arguments, what)?;
+            }
+            let share = Some(the_project(&project));
+            Some((image, Whole::fresh(lab, image, Some(&project), share, options, &arguments.whole)))
+        }
+        (None, _) => None,
+    };
+    if let Some((name, machine)) = machine {
         let what = project.called(options.build);
-        let tested = Inside::start(lab, &project, image, options.accelerator, options.cold)
+        let tested = machine
             .inspect_err(|error| {
-                lab.reporter.event(&Event::Failed(&Failure::at_once(&what, image, error)));
+                lab.reporter.event(&Event::Failed(&Failure::at_once(&what, name, error)));
             })
-            .and_then(|machine| {
-                inside::test(lab, &project, &machine.place(), options.build, options.allowed)
-            });
+            .and_then(|machine| inside::test(lab, &project, &machine.place(), options));
         let class = tested.map_or_else(of_failure, |record| Ok(record.class))?;
-        lab.reporter.event(&Event::Summary(&[(image.to_owned(), class)]));
+        lab.reporter.event(&Event::Summary(&[(name.to_owned(), class)]));
         return Ok(class.exit_status());
     }
     let kernels = kernels(lab, &arguments.build.kernel, Some(&project))?;
+    let order = order(command, "this")?;
     if command.list {
-        return list(lab, &project, &kernels[0], &command.into());
+        return list(lab, &project, &kernels[0], &order);
     }
-    let worst = test_on_each(lab, &project, &kernels, &command.into(), &mut Kept::default())?;
+    let worst = test_on_each(lab, &project, &kernels, &order, &mut Kept::default())?;
     Ok(worst.exit_status())
 }
 
@@ -116,52 +126,20 @@ fn list(lab: &Lab, project: &Project, kernel: &Kernel, order: &Order) -> Result<
     }
 }
 
-/// A machine with a distribution that sees a project, for as long as this value is there.
-enum Inside {
-    /// One that is kept, and stays.
-    Kept { name: String, ssh: Ssh, console: PathBuf, accelerator: Accelerator },
-    /// A fresh one of an image.
-    Fresh { name: String, machine: Box<image::Running>, _dir: Staging },
-}
-
-impl Inside {
-    fn start(
-        lab: &Lab,
-        project: &Project,
-        name: &str,
-        accelerator: Option<Accelerator>,
-        cold: bool,
-    ) -> Result<Self> {
-        if let Ok(kept) = Name::parse(name)
-            && environment::is_whole(lab, &kept)
-        {
-            let ssh = environment::ssh(lab, &kept)?;
-            let console = environment::console(lab, &kept);
-            let record = environment::list(lab).into_iter().find(|(other, _)| *other == kept);
-            let accelerator = record.and_then(|(_, record)| record.ok()?.accelerator);
-            let accelerator = accelerator.unwrap_or(Accelerator::Tcg);
-            return Ok(Self::Kept { name: name.to_owned(), ssh, console, accelerator });
-        }
-        let base = Base::find(lab, name)?;
-        let share = Share { path: project.root().to_owned(), writable: false };
-        let options = image::Options { accelerator, cold, share: Some(share), ..Default::default() };
-        let dir = lab.cache.staging()?;
-        let mut machine = image::up(lab, &base, &options, dir.path())?;
-        machine.mount_source()?;
-        Ok(Self::Fresh { name: name.to_owned(), machine: Box::new(machine), _dir: dir })
-    }
-
-    fn place(&self) -> Place<'_> {
-        match self {
-            Self::Kept { name, ssh, console, accelerator } => {
-                Place { name, ssh, console, accelerator: *accelerator }
-            }
-            Self::Fresh { name, machine, .. } => {
-                let (ssh, console) = (machine.ssh(), machine.console());
-                Place { name, ssh, console, accelerator: machine.accelerator() }
-            }
-        }
-    }
+/// What of a command is only for machines of ours, by its name on the command line.
+fn chosen(command: &TestArgs) -> Option<&'static str> {
+    let SelectionArgs { filters, jobs, retries, repeat, fail_fast, isolated } = &command.selection;
+    let all = [
+        (command.list, "--list"),
+        (command.life, "--life"),
+        (!filters.is_empty(), "a filter"),
+        (*jobs > 1, "--jobs"),
+        (*retries > 0, "--retries"),
+        (*repeat > 1, "--repeat"),
+        (*fail_fast, "--fail-fast"),
+        (*isolated, "--isolated"),
+    ];
+    all.into_iter().find_map(|(is_chosen, name)| is_chosen.then_some(name))
 }
 
 /// The class of a run that did not come to a machine. What stops every other run as well is returned instead.

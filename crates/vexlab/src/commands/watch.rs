@@ -12,7 +12,7 @@ use lab::run::{Kept, Order};
 use lab::verdict::Class;
 use lab::watch::{Changes, Watch};
 
-use super::{kernels, module};
+use super::{kernels, module, order};
 use crate::cli::TestArgs;
 use crate::output;
 
@@ -22,9 +22,9 @@ const SHOWN: usize = 10;
 /// Tests the project's module, and again with each change, until it is interrupted.
 pub(crate) fn watch(lab: &Lab, dir: &Path, arguments: &TestArgs) -> Result<u8> {
     let project = Project::find(dir)?;
+    let order = order(arguments, "--watch")?;
     // A change stops a run, but not the program.
     let of_run = Lab { cancel: lab.cancel.of_part(), ..lab.clone() };
-    let order: Order = arguments.into();
     let watch = Watch::start(&project, order.options.build, output::files(), of_run.cancel.clone())?;
     let mut rounds = Rounds { project, kernels: Vec::new(), kept: Kept::default() };
     let mut marks = Marks::default();

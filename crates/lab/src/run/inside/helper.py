@@ -13,8 +13,11 @@ kmsg = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK)
 os.lseek(kmsg, 0, os.SEEK_END)
 
 
-def read(path):
+def read(path, limit=None):
     with open(path, "rb", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        if limit is not None and size > limit:
+            raise OSError(errno.EFBIG, f"it has {size} bytes, and at most {limit} are taken", path)
         data = b""
         while piece := file.read(65536):
             data += piece
@@ -24,7 +27,7 @@ def read(path):
 def op_look(_):
     release = os.uname().release
     build = f"/lib/modules/{release}/build"
-    said = {"release": release, "build": None, "build_release": None}
+    said = {"release": release, "version": os.uname().version, "build": None, "build_release": None}
     if os.path.exists(build + "/Makefile"):
         said["build"] = os.path.realpath(build)
         # What is there ends up in a module's vermagic.
@@ -37,7 +40,27 @@ def op_look(_):
 
 
 def op_read(request):
-    return {"data": base64.b64encode(read(request["path"])).decode()}
+    return {"data": base64.b64encode(read(request["path"], request.get("limit"))).decode()}
+
+
+def names_in(path):
+    try:
+        with open(path, encoding="utf-8") as file:
+            return [line.partition(":")[0].split()[0] for line in file if line.strip()]
+    except FileNotFoundError:
+        return []
+
+
+def op_kernel(_):
+    """What modules are judged by, beside what is in the headers: the files of the kernel's modules, what is built in,
+    what of that is seen in /sys, and where the smallest module of the kernel's own is."""
+    folder = f"/lib/modules/{os.uname().release}/"
+    modules = names_in(folder + "modules.dep")
+    files = [folder + path for path in modules if path.startswith("kernel/") and os.path.isfile(folder + path)]
+    loaded = names_in("/proc/modules")
+    return {"modules": modules, "builtin": names_in(folder + "modules.builtin"),
+            "in_sysfs": sorted(set(os.listdir("/sys/module")) - set(loaded)),
+            "own": min(files, key=os.path.getsize, default=None)}
 
 
 def op_mirror(request):

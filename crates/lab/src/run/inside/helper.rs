@@ -3,8 +3,7 @@
 
 use std::fmt;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::unix::process::CommandExt;
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -14,8 +13,7 @@ use serde_json::{Value, json};
 
 use crate::cancel::{Cancel, POLL};
 use crate::error::{Context, Error, Result};
-use crate::image::Ssh;
-use crate::process::end_group;
+use crate::image::{Connection, Ssh};
 
 const PROGRAM: &str = include_str!("helper.py");
 
@@ -37,8 +35,8 @@ impl fmt::Display for Lost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TimedOut(limit) => write!(f, "no answer within {} s", limit.as_secs_f64()),
-            Self::Ended(said) if said.trim().is_empty() => write!(f, "the connection to the machine ended"),
-            Self::Ended(said) => write!(f, "the connection to the machine ended: {}", said.trim()),
+            Self::Ended(said) if said.is_empty() => write!(f, "the connection to the machine ended"),
+            Self::Ended(said) => write!(f, "the connection to the machine ended: {said}"),
             Self::Interrupted(error) => error.fmt(f),
         }
     }
@@ -74,10 +72,9 @@ pub(super) fn encode(bytes: &[u8]) -> String {
 
 /// The connection. It ends with this value.
 pub(super) struct Helper {
-    child: Child,
-    input: ChildStdin,
+    connection: Connection,
+    input: UnixStream,
     answers: Receiver<Value>,
-    errors: Receiver<String>,
     cancel: Cancel,
     requests: u64,
 }
@@ -85,20 +82,8 @@ pub(super) struct Helper {
 impl Helper {
     /// Starts the program in the machine.
     pub(super) fn start(ssh: &Ssh, cancel: &Cancel) -> Result<Self> {
-        let line = ssh.command(&["python3", "-c", PROGRAM].map(str::to_owned));
-        let what = || "start ssh".to_owned();
-        let mut child = Command::new(&line[0])
-            .args(&line[1..])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .spawn()
-            .context(what)?;
-        let (input, output, error) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let (Some(input), Some(output), Some(mut error)) = (input, output, error) else {
-            return Err(Error::lab(what()));
-        };
+        let (input, connection) = Connection::open(ssh, PROGRAM)?;
+        let output = input.try_clone().context(|| "start ssh".to_owned())?;
         let (sender, answers) = mpsc::channel();
         std::thread::spawn(move || {
             let mut reader = BufReader::new(output);
@@ -114,14 +99,7 @@ impl Helper {
                 }
             }
         });
-        let (sender, errors) = mpsc::channel();
-        std::thread::spawn(move || {
-            let mut text = String::new();
-            // What is no text is not worth more than none.
-            let _ = error.by_ref().take(1 << 16).read_to_string(&mut text);
-            let _ = sender.send(text);
-        });
-        Ok(Self { child, input, answers, errors, cancel: cancel.clone(), requests: 0 })
+        Ok(Self { connection, input, answers, cancel: cancel.clone(), requests: 0 })
     }
 
     /// Asks for something, and waits for the answer.
@@ -141,8 +119,7 @@ impl Helper {
                 }
                 Ok(_) => {}
                 Err(RecvTimeoutError::Disconnected) => {
-                    let said = self.errors.recv_timeout(Duration::from_secs(1)).unwrap_or_default();
-                    return Err(Lost::Ended(said));
+                    return Err(Lost::Ended(self.connection.complaint().unwrap_or_default()));
                 }
                 Err(RecvTimeoutError::Timeout) => {
                     self.cancel.check().map_err(Lost::Interrupted)?;
@@ -152,11 +129,5 @@ impl Helper {
                 }
             }
         }
-    }
-}
-
-impl Drop for Helper {
-    fn drop(&mut self) {
-        end_group(&mut self.child);
     }
 }
