@@ -15,7 +15,7 @@ import time
 # crates/wire: WINDOW, MAX_MESSAGE, and the places of requests and replies among their kind.
 WINDOW = 1 << 20
 MAX_MESSAGE = 1 << 20
-RUN, STDIN, STDIN_END, OUTPUT_TAKEN, RESIZE, SIGNAL = 6, 12, 13, 14, 15, 16
+RUN, STDIN, STDIN_END, OUTPUT_TAKEN, RESIZE, SIGNAL = 7, 13, 14, 15, 16, 17
 FAILED, INPUT_TAKEN, OUTPUT, EXITED = 2, 4, 5, 7
 
 READ_AT_ONCE = 64 << 10
