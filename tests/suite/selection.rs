@@ -23,6 +23,12 @@ fn tests_are_listed(context: &Context) {
     before
     oopses
     on-a-fresh-machine
+    life/load-twice
+    life/in-use
+    life/cycles
+    life/parameters
+    life/failing-init
+    life/leaks
     ");
     insta::assert_snapshot!(list(&["fresh", "oops"]), @r"
     status 0
@@ -74,7 +80,10 @@ fn several_machines_at_once(context: &Context) {
         }
     }
     // Loading and unloading are told once, however many machines there were.
-    assert!(ended.stdout.contains("): 12 passed\n"), "{ended}");
+    for step in ["  ok   load  ", "  ok   unload  ", "  ok   life/cycles  "] {
+        let count = ended.stdout.lines().filter(|line| line.starts_with(step)).count();
+        assert_eq!(count, 1, "`{step}` is told once; {ended}");
+    }
 }
 
 fn the_first_failure_is_the_end(context: &Context) {

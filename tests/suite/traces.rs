@@ -98,9 +98,15 @@ fn of_init_and_of_warnings(context: &Context) {
 fn traces(context: &Context, case: &str, kernel: &str) -> Vec<Vec<String>> {
     let dir = context.dir().join(case);
     let dir = if dir.exists() { dir } else { context.case(case) };
-    let ended = context.vexlab(["test", "--kernel", kernel]).dir(&dir).run();
+    let ended = context.vexlab(["test", "--no-life", "--kernel", kernel]).dir(&dir).run();
     let console = ended.stdout.lines().find_map(|line| line.trim().strip_prefix("console: "));
-    let console = fs::read_to_string(console.unwrap_or_else(|| panic!("{ended}"))).expect("the console");
+    let console = Path::new(console.unwrap_or_else(|| panic!("{ended}")));
+    let is_run = |dir: &&Path| dir.parent().is_some_and(|runs| runs.ends_with("runs"));
+    let run = console.ancestors().find(is_run).expect("a run has a folder");
+    // Each report ends its machine.
+    let machines = (1..).map(|number| if number == 1 { run.into() } else { run.join(number.to_string()) });
+    let consoles = machines.map_while(|machine| fs::read_to_string(machine.join("console.log")).ok());
+    let console: String = consoles.collect();
     let module = ModuleFile {
         name: case.to_owned(),
         file: dir.join(format!("target/vexlab/{kernel}-test/{case}.ko")),

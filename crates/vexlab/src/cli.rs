@@ -369,8 +369,12 @@ pub(crate) struct TestArgs {
     pub(crate) watch: bool,
 
     /// Leave the project's own tests out: only load the module again and again, use it wrongly, and look for leaks
-    #[arg(long, conflicts_with_all = ["watch", "inside"])]
+    #[arg(long, conflicts_with_all = ["watch", "inside", "no_life"])]
     pub(crate) life: bool,
+
+    /// Leave out what every module is tested for: it takes a second or two
+    #[arg(long)]
+    pub(crate) no_life: bool,
 
     /// Build and test inside of a machine with a distribution, with its compiler and headers: one that is up; an image
     /// (a name, or FILE.qcow2) is the same as for --root

@@ -283,7 +283,7 @@ pub fn list(lab: &Lab, project: &Project, kernel: &Kernel, order: &Order) -> Res
         let parts = run.listed(path, test.timeout)?;
         names.extend(parts.into_iter().map(|part| format!("{}/{part}", test.name)));
     }
-    if project.manifest().life.enabled {
+    if project.manifest().life.enabled && !selection.no_life {
         names.extend(suite::LIFE.map(str::to_owned));
     }
     names.retain(|name| selection.wants(name));

@@ -23,11 +23,21 @@ pub struct Selection {
     pub fail_fast: bool,
     /// Whether each test gets a machine of its own.
     pub isolated: bool,
+    /// Whether the tests are left out that every module has.
+    pub no_life: bool,
 }
 
 impl Default for Selection {
     fn default() -> Self {
-        Self { filters: Vec::new(), repeat: 1, retries: 0, jobs: 1, fail_fast: false, isolated: false }
+        Self {
+            filters: Vec::new(),
+            repeat: 1,
+            retries: 0,
+            jobs: 1,
+            fail_fast: false,
+            isolated: false,
+            no_life: false,
+        }
     }
 }
 
@@ -252,6 +262,11 @@ impl Plan {
         }
         state.stop();
         self.changed.notify_all();
+    }
+
+    /// Whether nothing more is begun.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.lock().stopped
     }
 
     /// Results that were known without a machine, since this was asked last.

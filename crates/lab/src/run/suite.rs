@@ -138,7 +138,9 @@ impl<'a> Suite<'a> {
             machine = self.carry_out_in(guest, unit, whole)?;
         }
         if let Some(guest) = machine {
-            close(whole, guest.live_and_leave(self.module)?);
+            let left =
+                if self.lives() { guest.live_and_leave(self.module) } else { guest.leave(self.module) };
+            close(whole, left?);
         }
         Ok(())
     }
@@ -163,7 +165,7 @@ impl<'a> Suite<'a> {
 
     /// Whether the tests that every module has are wanted.
     fn lives(&self) -> bool {
-        life_wanted(&self.order.selection)
+        life_wanted(&self.order.selection) && !self.plan.is_stopped()
     }
 
     /// Where disks are that a test has left.
@@ -304,7 +306,7 @@ pub(super) const LIFE: [&str; 6] =
 
 /// Whether one of them is wanted: they come together.
 pub(super) fn life_wanted(selection: &Selection) -> bool {
-    LIFE.iter().any(|name| selection.wants(name))
+    !selection.no_life && LIFE.iter().any(|name| selection.wants(name))
 }
 
 fn of_error(error: &Error) -> Vec<String> {

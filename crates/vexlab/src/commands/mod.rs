@@ -130,6 +130,7 @@ impl From<&SelectionArgs> for run::Selection {
             repeat: *repeat,
             fail_fast: *fail_fast,
             isolated: *isolated,
+            no_life: false,
         }
     }
 }
@@ -147,7 +148,7 @@ fn order(arguments: &TestArgs, what: &str) -> Result<run::Order> {
     Ok(run::Order {
         options: run::Options { life_only: arguments.life, ..(&arguments.run).into() },
         shown: Shown { root, ..Shown::default() },
-        selection: (&arguments.selection).into(),
+        selection: run::Selection { no_life: arguments.no_life, ..(&arguments.selection).into() },
     })
 }
 

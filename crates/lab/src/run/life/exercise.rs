@@ -7,7 +7,7 @@ use super::super::trouble::Trouble;
 use super::super::{Module, guest_path};
 use super::Living;
 use crate::session::Collect;
-use crate::verdict::{Class, Outcome};
+use crate::verdict::Class;
 
 /// How many of the kernel's last lines are shown with a failure.
 const SHOWN_WORDS: usize = 8;
@@ -24,16 +24,12 @@ impl Run<'_> {
         let request = Request::Exercise { path, name, deeds: deeds.to_vec() };
         let limit = self.timeouts.load + self.timeouts.test + self.timeouts.unload;
         let mut output = Collect::default();
-        let reply = self.ask(&request, limit, test, &mut output);
+        let reply = self.ask_as(test, test, &request, limit, &mut output);
         let came = decode(&output.0);
         match reply {
             Ok(Reply::Done) if came.len() == deeds.len() => Ok(came),
             Ok(reply) => Err(unexpected(test, &reply)),
-            Err(trouble) => {
-                // Why is said once, with the verdict.
-                self.result(test, Outcome::Failed, None, Vec::new());
-                Err(trouble.because(doing(deeds, came.len())))
-            }
+            Err(trouble) => Err(trouble.because(doing(deeds, came.len()))),
         }
     }
 }
