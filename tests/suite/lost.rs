@@ -110,9 +110,8 @@ fn signalled(context: &Context, running: Running, cache: &Path, signal: Signal) 
     assert_eq!(ended.status, 130, "{ended}");
     assert!(!ended.stdout.contains("passed:"), "{ended}");
     assert_eq!(processes_with(&context.dir().display().to_string()), [], "processes are left");
-    for part in ["runs", "staging"] {
-        assert_eq!(names_in(&cache.join("vexlab").join(part)), [""; 0], "leavings in {part}");
-    }
+    // What is being made in `staging` may be another test's: that is shared.
+    assert_eq!(names_in(&cache.join("vexlab/runs")), [""; 0], "leavings in runs");
 }
 
 fn terminal_closed_while_testing(context: &Context) {

@@ -119,7 +119,7 @@ fn traces(context: &Context, case: &str, kernel: &str) -> Vec<Vec<String>> {
 
 fn told(splat: &Splat, dir: &Path) -> Vec<String> {
     let mut lines = Vec::new();
-    for frame in splat.trace.iter().filter(|frame| frame.module.is_some()) {
+    for frame in splat.trace.iter().filter(|frame| frame.reliable && frame.module.is_some()) {
         assert!(!frame.places.is_empty(), "{frame:?}");
         for (index, place) in frame.places.iter().enumerate() {
             let inlined = if index + 1 < frame.places.len() { " inlined" } else { "" };

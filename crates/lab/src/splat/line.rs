@@ -61,17 +61,18 @@ pub fn merge<'a>(log: &'a [LogRecord], console: &'a str) -> Vec<Line<'a>> {
     let mut lines: Vec<Line<'a>> = records.collect();
     let known = lines.len();
     let last = log.iter().map(|record| record.at).max();
+    // Whether the last record has been seen on the console.
     let mut is_past = last.is_none();
     for line in console.split('\n').map(Line::of_console) {
-        match (line.at, last) {
+        let is_new = match (line.at, last) {
             (Some(at), Some(last)) => {
-                is_past = at > last
-                    || at == last && !lines[..known].iter().rev().take(100).any(|l| l.text == line.text);
+                is_past = at >= last;
+                let is_known = || lines[..known].iter().rev().take(100).any(|l| l.text == line.text);
+                at > last || at == last && !is_known()
             }
-            _ if line.text.is_empty() => continue,
-            _ => {}
-        }
-        if is_past {
+            _ => is_past && !line.text.is_empty(),
+        };
+        if is_new {
             lines.push(line);
         }
     }
@@ -107,10 +108,11 @@ mod tests {
         let log = [record(1, "a"), record(2, "b\nc"), record(3, "d")];
         let console =
             "noise\n[    0.000001] a\n[    0.000003] d\n[    0.000003] e\n[    0.000004] f\nsh: gone\n";
-        let texts = |log: &[LogRecord]| {
+        let texts = |log: &[LogRecord], console: &str| {
             merge(log, console).iter().map(|line| line.text.to_owned()).collect::<Vec<_>>()
         };
-        assert_eq!(texts(&log), ["a", "b", "c", "d", "e", "f", "sh: gone"]);
-        assert_eq!(texts(&[]), ["noise", "a", "d", "e", "f", "sh: gone"]);
+        assert_eq!(texts(&log, console), ["a", "b", "c", "d", "e", "f", "sh: gone"]);
+        assert_eq!(texts(&log, "[    0.000003] d\nBUG: unstamped\n")[4..], ["BUG: unstamped"]);
+        assert_eq!(texts(&[], console), ["noise", "a", "d", "e", "f", "sh: gone"]);
     }
 }

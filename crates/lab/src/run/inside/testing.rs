@@ -13,6 +13,7 @@ use crate::project::Check;
 use crate::run::splats::ended_by;
 use crate::run::testing::listed;
 use crate::run::trouble::{Trouble, of_taint};
+use crate::share::SOURCE;
 use crate::verdict::{Class, Outcome, Phase};
 
 /// Why what needs the Rust side is skipped.
@@ -202,6 +203,11 @@ exec insmod "$module" "$@""#;
 
     fn program(&mut self, name: &str, words: &[String], limit: Duration) -> Step {
         let started = Instant::now();
+        let mut words = words.to_vec();
+        if let Some(own) = words[0].strip_prefix("./") {
+            // The machine sees the project there.
+            words[0] = format!("{SOURCE}/{own}");
+        }
         let said = self.ask_module(name, json!({ "op": "run", "words": words }), limit)?;
         let mut details = match (said.failure(), said.status) {
             (Some(why), _) => vec![why],
