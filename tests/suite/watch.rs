@@ -202,7 +202,8 @@ fn broken_and_mended(context: &Context) {
         ended.stderr.contains("vexlab.toml:4:1: unknown key `nam`\n  help: did you mean `name`?"),
         "{ended}"
     );
-    assert_eq!(ended.stderr.matches("compiling ").count(), 3, "vexlab.toml is not compiled: {ended}");
+    // What takes less than a second is not told.
+    assert!(ended.stderr.matches("compiling ").count() <= 3, "vexlab.toml is not compiled: {ended}");
 }
 
 /// A test that takes very long is not waited for.
