@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 pub use life::Life;
-pub use manifest::{Allow, Check, Checks, Machine, Manifest, Module, Rust, Size, Test, Timeouts};
+pub use manifest::{Allow, Check, Checks, Machine, Manifest, Module, Rust, Size, Test, Timeouts, Untested};
 
 use crate::build;
 use crate::cache::write_atomically;
