@@ -190,9 +190,7 @@ impl Interface<'_> {
         };
         let (place, side) = (self.place(function), if claim.in_rust { "Rust" } else { "C" });
         if self.caller(name) != side {
-            let what = format!(
-                "{place}: the test {test}, which says that it is of it, is in {side}, as it is itself"
-            );
+            let what = format!("{place}: the test {test} says that it is of it, and both are in {side}");
             let remedy = format!("call it in a test in {}: nothing crosses here", self.caller(name));
             return Err(Problem::new(what, remedy));
         }
@@ -327,7 +325,7 @@ mod tests {
         insta::assert_snapshot!(said("", &claims), @r"
         x.h:2: rs_check: the test c.other says that it is of it, and does not call it
           help: call it in c.other, or take the statement away
-        x.h:4: c_log: the test c.log, which says that it is of it, is in C, as it is itself
+        x.h:4: c_log: the test c.log says that it is of it, and both are in C
           help: call it in a test in Rust: nothing crosses here
         the test c.typo says that it is of rs_chek, which x.h does not declare
           help: did you mean rs_check?
