@@ -167,6 +167,13 @@ fn sleeps_in_any_context(context: &Context) {
     ");
     let ended = build(context, &dir, &["--test"]);
     assert_eq!(ended.status, 10, "{ended}");
+    // What C does by itself is seen where it is one of the kernel's functions that always may sleep.
+    let main = dir.join("main.c");
+    let sleeps = told(context, &main, "\tBUG();", "\tstatic DEFINE_MUTEX(lock);\n\n\tmutex_lock(&lock);");
+    assert!(
+        sleeps.contains("boundary_c_bug may be called in any context, and reaches mutex_lock, which may not"),
+        "{sleeps}"
+    );
     // If C's functions never sleep, which is C's to know, all is well.
     change(&header, "Return: memory for", "Context: any.\n * Return: memory for");
     change(

@@ -17,6 +17,33 @@ use crate::project::{Project, Rust, Untested};
 /// With what a function may be called. The build believes a test in this.
 const KINDS: [&str; 3] = ["good", "edge", "bad"];
 
+/// Functions of the kernel that may sleep however they are called. Those that do so when their flags let them, as
+/// `kmalloc` does, are not among them.
+const SLEEPING: [&str; 22] = [
+    "__cond_resched",
+    "__might_sleep",
+    "__vmalloc",
+    "cancel_work_sync",
+    "down",
+    "down_read",
+    "down_write",
+    "flush_work",
+    "kthread_stop",
+    "msleep",
+    "mutex_lock",
+    "mutex_lock_interruptible",
+    "mutex_lock_killable",
+    "mutex_lock_nested",
+    "schedule",
+    "schedule_timeout",
+    "synchronize_rcu",
+    "usleep_range_state",
+    "vmalloc",
+    "vzalloc",
+    "wait_for_completion",
+    "wait_for_completion_timeout",
+];
+
 /// Holds a module to its project's header, if that names one. `exports` are the functions that its Rust side offers.
 ///
 /// # Errors
@@ -136,7 +163,8 @@ impl Interface<'_> {
         if any.is_empty() {
             return Vec::new();
         }
-        let ways = boundary.ways(&any, &those(false));
+        let may_sleep = those(false).into_iter().chain(SLEEPING).collect();
+        let ways = boundary.ways(&any, &may_sleep);
         ways.iter().filter_map(|way| self.sleeps(way)).collect()
     }
 
@@ -144,9 +172,10 @@ impl Interface<'_> {
         let place = self.place(self.find(&way.from)?);
         let (to, chain) = (&way.to, way.functions.join(" → "));
         let what = format!("{place} may be called in any context, and reaches {to}, which may not: {chain}");
-        let remedy = format!(
-            "have it do without {to}, or take `Context: any` out of its comment; if {to} never sleeps, say so in its own"
-        );
+        let mut remedy = format!("have it do without {to}, or take `Context: any` out of its comment");
+        if self.find(to).is_some() {
+            remedy.push_str(&format!("; if {to} never sleeps, say so in its own"));
+        }
         Some(Problem::new(what, remedy))
     }
 
