@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de};
 
-use super::Life;
+use super::{Coverage, Life};
 use crate::error::nearest;
 use crate::splat::Expectation;
 
@@ -34,6 +34,9 @@ pub struct Manifest {
     /// How it is loaded and unloaded beside its own tests.
     #[serde(default)]
     pub life: Life,
+    /// What of it doesn't count where it is looked at which of its lines are run.
+    #[serde(default)]
+    pub coverage: Coverage,
     /// What is done with the loaded module.
     #[serde(default, rename = "test")]
     pub tests: Vec<Test>,
