@@ -35,7 +35,7 @@ pub enum Error {
     #[error("it can't be read as an object")]
     Object(#[from] object::Error),
     /// It was not built for coverage, or all that is counted was left out of it.
-    #[error("it has no section {SECTION}: nothing is counted in it")]
+    #[error("there is nothing in its section {SECTION}")]
     NoCounters,
     /// Something in it contradicts itself.
     #[error("its {part} is damaged: {problem}")]

@@ -75,7 +75,8 @@ fn on(
         // The run's own verdict says why there is nothing.
         Err(error) if measured.counters.is_none() => {
             output::error(&error);
-            Ok((record.class.max(Class::LabFailed), None))
+            let class = if record.class == Class::Passed { Class::from(&error) } else { record.class };
+            Ok((class, None))
         }
         Err(error) => Err(error),
     }
@@ -122,19 +123,30 @@ fn write(project: &Project, all: &Coverage, kernels: &[Kernel], arguments: &Cove
         write_atomically(path, coverage::page(all, &title, source).as_bytes())?;
     }
     if let Some(path) = &arguments.markdown {
-        let names: Vec<&str> = kernels.iter().map(Kernel::name).collect();
-        let what = match arguments.selection.filters.as_slice() {
-            [] => "all tests".to_owned(),
-            filters => format!("the tests with {} in their names", filters.join(" or ")),
-        };
-        let text = format!(
-            "# Coverage of {}\n\nMade by `vexlab coverage`: what {what} run of its C and Rust in the kernel, on {} together. \
-             A branch is\neach way that a condition can go.\n\n{}",
-            project.name(),
-            names.join(", "),
-            coverage::markdown(all)
-        );
-        write_atomically(path, text.as_bytes())?;
+        write_atomically(path, markdown(project, all, kernels, &arguments.selection.filters).as_bytes())?;
     }
     Ok(())
+}
+
+/// The figures as a page, with what they are of.
+fn markdown(project: &Project, all: &Coverage, kernels: &[Kernel], filters: &[String]) -> String {
+    let name = project.name();
+    let tests = match filters {
+        [] => "all tests".to_owned(),
+        filters => format!("the tests with {} in their names", filters.join(" or ")),
+    };
+    let on: Vec<&str> = kernels.iter().map(Kernel::name).collect();
+    let together = if on.len() > 1 { " together" } else { "" };
+    let on = on.join(" and ");
+    let left_out: Vec<String> =
+        project.manifest().coverage.leave_out.iter().map(|pattern| format!("`{pattern}`")).collect();
+    let left_out = match left_out.as_slice() {
+        [] => String::new(),
+        patterns => format!("Left out: {}.\n\n", patterns.join(", ")),
+    };
+    format!(
+        "# Coverage of {name}\n\nWhat {tests} run of its C and Rust in the kernel, on {on}{together}. A branch is each way \
+         that a\ncondition can go. Made by `vexlab coverage --markdown`.\n\n{left_out}{}",
+        coverage::markdown(all)
+    )
 }
