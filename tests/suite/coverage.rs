@@ -27,6 +27,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         machine("coverage::no_counter_was_read", LIMIT, no_counter_was_read),
         machine("coverage::a_module_too_large_for_the_machine", LIMIT, a_module_too_large_for_the_machine),
         machine("coverage::a_compiler_that_can_not_count", LIMIT, a_compiler_that_can_not_count),
+        machine("coverage::a_gcov_that_fails", LIMIT, a_gcov_that_fails),
         machine("coverage::a_build_that_does_not_count", LIMIT, a_build_that_does_not_count),
     ]
 }
@@ -174,8 +175,12 @@ fn of_each_life(context: &Context) {
     assert!(lines(&trace, "rust/src/lib.rs").contains("13:1 14:1 15:1 17:1 18:1 19:1"), "{trace}");
 }
 
+/// Files that don't count, and what a module that counts is not held to.
 fn what_is_left_out(context: &Context) {
     let dir = context.case("coverage");
+    edit(&dir.join("vexlab.toml"), "[rust]", "[check]\nstrict = true\nmax-size = \"1K\"\n\n[rust]");
+    let refused = context.vexlab(["build", "-k", KERNEL]).dir(&dir).run();
+    assert_eq!(refused.status, 11, "{refused}");
     edit(&dir.join("vexlab.toml"), "[rust]", "[coverage]\nleave-out = [\"rust/*\"]\n\n[rust]");
     let (ended, trace) = measure(context, &dir, &["even", "--no-life", "-k", KERNEL]);
     assert_eq!(ended.status, 0, "{ended}");
@@ -256,6 +261,25 @@ fn a_build_that_does_not_count(context: &Context) {
       cause: there is nothing in its section .vexlab_counters
       help: its Kbuild file has to keep KCFLAGS and LDFLAGS_MODULE as they are given to it
     ");
+}
+
+/// One of another version than the compiler, say.
+fn a_gcov_that_fails(context: &Context) {
+    let dir = context.case("good_c");
+    let tools = context.dir().join("tools");
+    fs::create_dir(&tools).expect("a folder for a tool");
+    for name in ["gcov", "gcov-11", "gcov-12", "gcov-13", "gcov-14", "gcov-15"] {
+        let script = "#!/bin/sh\necho '0.gcno:version mismatch' >&2\n";
+        fs::write(tools.join(name), script).expect("a tool can be written");
+        fs::set_permissions(tools.join(name), fs::Permissions::from_mode(0o755))
+            .expect("and made executable");
+    }
+    let path = format!("{}:{}", tools.display(), std::env::var("PATH").unwrap_or_default());
+    let command = context.vexlab(["coverage", "--no-life", "-k", KERNEL]).env("PATH", path).dir(&dir);
+    let ended = command.run();
+    assert_eq!(ended.status, 20, "{ended}");
+    let told = "\n  cause: 0.gcno:version mismatch\n  help: apt-get install gcc-";
+    assert!(ended.stderr.contains(told), "{ended}");
 }
 
 /// What is told of the error.

@@ -91,3 +91,67 @@ fn gcov(lab: &Lab, measured: &Measured, units: &[Unit]) -> Result<String> {
     }
     Ok(finished.output)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::cache::Cache;
+    use crate::cancel::Cancel;
+    use crate::event::Silent;
+
+    /// The errors of a module that real compilers have made, with so many bytes of counters.
+    fn error(counters: Option<usize>) -> (String, String) {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("vexlab.toml"), "kernels = ['k']\n[module]\nname = 'm'\n").unwrap();
+        let module = dir.path().join("m.ko");
+        let made = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/coverage/module");
+        fs::copy(made, &module).unwrap();
+        let cache = Cache::at(dir.path().join("cache")).unwrap();
+        let lab = Lab { cache, reporter: Arc::new(Silent), cancel: Cancel::default() };
+        let project = Project::find(dir.path()).unwrap();
+        let counters = counters.map(|length| vec![0; length]);
+        let measured = Measured { module, dir: "/build".into(), counters, lost: Vec::new() };
+        let error = of(&lab, &project, &measured).unwrap_err();
+        let cause = std::error::Error::source(&error).map(|cause| format!("\ncause: {cause}"));
+        (format!("{error}{}", cause.unwrap_or_default()), error.remedy().unwrap_or_default().to_owned())
+    }
+
+    #[test]
+    fn what_can_not_be_made_of_counters() {
+        let (text, _) = error(None);
+        insta::assert_snapshot!(text, @"no counter of m.ko was read");
+        let (text, _) = error(Some(8));
+        insta::assert_snapshot!(text, @"
+        what was counted in m.ko can't be read
+        cause: 8 bytes of counters were read, and it has 136
+        ");
+        let (text, remedy) = error(Some(136));
+        insta::assert_snapshot!(text, @"
+        the compiler's notes /mnt/target/vexlab/debian-6.1-cloud-test-coverage/c/main.gcno can't be read
+        cause: No such file or directory (os error 2)
+        ");
+        assert_eq!(remedy, "remove /build to have it built again");
+    }
+
+    #[test]
+    fn only_the_projects_own_files_count() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = "kernels = ['k']\n[module]\nname = 'm'\n[coverage]\nleave-out = ['src/tests*']\n";
+        fs::write(dir.path().join("vexlab.toml"), text).unwrap();
+        let project = Project::find(dir.path()).unwrap();
+        let mirror = project.output_dir().join("k-coverage/c");
+        for (path, expected) in [
+            ("src/a.c", Some("src/a.c")),
+            ("target/vexlab/k-coverage/c/src/a.c", Some("src/a.c")),
+            ("src/glue/../a.rs", Some("src/a.rs")),
+            ("src/tests.c", None),
+            ("target/vexlab/include/vexlab/ktest_main.h", None),
+            ("../elsewhere.c", None),
+        ] {
+            let path = project.root().join(path);
+            assert_eq!(own(&project, &mirror, &path.display().to_string()).as_deref(), expected, "{path:?}");
+        }
+    }
+}

@@ -279,7 +279,12 @@ pub fn check(lab: &Lab, kernel: &Kernel, built: &Built, checks: &Checks, kernel_
     let bytes = std::fs::read(&built.module).context(|| format!("read {}", built.module.display()))?;
     let functions = built.rust.as_ref().map(|rust| rust.exports.clone()).unwrap_or_default();
     let finished = Finished { module: &built.module, bytes: &bytes, functions, partial: built.partial };
-    judge(lab, &kernel.judge()?, finished, checks, kernel_decides)
+    let mut checks = checks.clone();
+    if built.counting.is_some() {
+        // What counts makes it larger; how large it may be is said of the module that is for use.
+        (checks.max_size, checks.max_stack) = (None, None);
+    }
+    judge(lab, &kernel.judge()?, finished, &checks, kernel_decides)
 }
 
 /// A module that is to be judged.

@@ -34,9 +34,10 @@ MODULE_PARM_DESC(size, "how many bytes of counters it has");
 #define FIRST "vexlab_counters_first"
 #define END "vexlab_counters_end"
 
-static DEFINE_MUTEX(reader_lock);	/* guards the next two */
+static DEFINE_MUTEX(reader_lock);	/* guards the next three */
 static u64 *reader_sums;
 static const u64 *reader_live;
+static int reader_error = -ENODATA;	/* until its counters were found */
 
 /* The address of a symbol of the module, or 0. */
 static unsigned long reader_find(struct module *module, const char *name)
@@ -76,10 +77,13 @@ static int reader_notice(struct notifier_block *block, unsigned long state, void
 	if (state == MODULE_STATE_COMING) {
 		first = reader_find(module, FIRST);
 		end = reader_find(module, END);
-		if (first && end - first == size)
+		if (first && end - first == size) {
 			reader_live = (const u64 *)first;
-		else
+			reader_error = 0;
+		} else {
 			pr_err("%s has %lu bytes of counters, not %lu\n", of, end - first, size);
+			reader_error = -ENXIO;
+		}
 	} else if (state == MODULE_STATE_GOING) {
 		reader_add(reader_sums, reader_live);
 		reader_live = NULL;
@@ -95,13 +99,19 @@ static struct notifier_block reader_block = {
 static int reader_open(struct inode *inode, struct file *file)
 {
 	u64 *sums = kvmalloc(size, GFP_KERNEL);
+	int err;
 
 	if (!sums)
 		return -ENOMEM;
 	mutex_lock(&reader_lock);
 	memcpy(sums, reader_sums, size);
 	reader_add(sums, reader_live);
+	err = reader_error;
 	mutex_unlock(&reader_lock);
+	if (err) {
+		kvfree(sums);
+		return err;
+	}
 	file->private_data = sums;
 	return 0;
 }

@@ -582,7 +582,7 @@ mod tests {
         ");
         insta::assert_snapshot!(problem("kernels = [\"x\"]\nfrobnicate = 1\n[module]\nname = \"m\"\n"), @r"
         2:1: unknown key `frobnicate`
-        help: the keys known here are kernels, module, rust, machine, timeouts, check, life, test
+        help: the keys known here are kernels, module, rust, machine, timeouts, check, life, coverage, test
         ");
         insta::assert_snapshot!(problem(&format!("{GOOD}[[test]]\nname = \"t\"\nrum = [\"true\"]\n")), @r"
         6:1: unknown key `rum`
