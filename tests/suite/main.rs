@@ -20,6 +20,8 @@ mod check;
 mod command_line;
 /// Files into and out of machines in the background.
 mod copies;
+/// Which lines and branches were run.
+mod coverage;
 /// Machines in the background, from `up` to `rm`.
 mod environment;
 /// Commands in machines in the background.
@@ -77,6 +79,7 @@ fn main() {
         command_line::tests(),
         image::tests(),
         copies::tests(),
+        coverage::tests(),
         environment::tests(),
         exec::tests(),
         interrupts::tests(),

@@ -23,6 +23,8 @@ pub mod check;
 pub mod console;
 /// A conversation with QEMU.
 mod control;
+/// Lines and branches that were run.
+pub mod covered;
 /// What this machine has and lacks.
 pub mod doctor;
 /// Machines to live in.

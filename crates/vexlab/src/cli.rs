@@ -45,6 +45,11 @@ pub(crate) enum Command {
     Link(LinkArgs),
     /// Build the module, load it in a fresh machine, test it, unload it, and say the verdict
     Test(TestArgs),
+    /// Test the module, and say which of its lines and branches were run
+    ///
+    /// C and Rust are counted in the kernel, over all tests, machines and kernels (`-k`, several times). Files of the
+    /// project that don't count, its tests, are named in vexlab.toml.
+    Coverage(CoverageArgs),
     /// Show past runs: a list of them, or one with its tests, verdict and traces
     Log(LogArgs),
     /// Make a page of runs: which test ended how on which kernel, times, traces with their source, consoles
@@ -396,6 +401,31 @@ pub(crate) struct TestArgs {
     /// Write a KTAP report, whatever comes of the runs
     #[arg(long, value_name = "FILE")]
     pub(crate) ktap: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CoverageArgs {
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+
+    #[command(flatten)]
+    pub(crate) selection: SelectionArgs,
+
+    /// Leave out what every module is tested for
+    #[arg(long)]
+    pub(crate) no_life: bool,
+
+    /// Write a tracefile for lcov and genhtml, with paths relative to the project
+    #[arg(long, value_name = "FILE")]
+    pub(crate) lcov: Option<PathBuf>,
+
+    /// Write a page with the sources, and how often each line was run
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+
+    /// Write the figures as a page in Markdown
+    #[arg(long, value_name = "FILE")]
+    pub(crate) markdown: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de};
 
-use super::Life;
+use super::{Coverage, Life};
 use crate::error::nearest;
 use crate::splat::Expectation;
 
@@ -34,6 +34,9 @@ pub struct Manifest {
     /// How it is loaded and unloaded beside its own tests.
     #[serde(default)]
     pub life: Life,
+    /// What of it doesn't count where it is looked at which of its lines are run.
+    #[serde(default)]
+    pub coverage: Coverage,
     /// What is done with the loaded module.
     #[serde(default, rename = "test")]
     pub tests: Vec<Test>,
@@ -593,7 +596,7 @@ mod tests {
         ");
         insta::assert_snapshot!(problem("kernels = [\"x\"]\nfrobnicate = 1\n[module]\nname = \"m\"\n"), @r"
         2:1: unknown key `frobnicate`
-        help: the keys known here are kernels, module, rust, machine, timeouts, check, life, test
+        help: the keys known here are kernels, module, rust, machine, timeouts, check, life, coverage, test
         ");
         insta::assert_snapshot!(problem(&format!("{GOOD}[[test]]\nname = \"t\"\nrum = [\"true\"]\n")), @r"
         6:1: unknown key `rum`

@@ -5,6 +5,7 @@
 //! module. The machine is restored, or boots, while the module is built. Both go through the same phases, in [`boot`] and [`steps`], and end in [`Record::class`].
 
 mod boot;
+mod counting;
 mod debug;
 /// In a machine with a distribution.
 pub mod inside;
@@ -20,6 +21,7 @@ mod trouble;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
+use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -27,6 +29,8 @@ use wire::{Exit, Process};
 
 use boot::Booting;
 pub use boot::{Terminal, find_qemu};
+pub use counting::Measured;
+use counting::Tally;
 pub use debug::Debugged;
 use debug::Layout;
 pub use kept::Kept;
@@ -201,10 +205,38 @@ pub struct Order {
 /// can't do its work. Whatever a machine shows is in the [`Record`].
 pub fn test(lab: &Lab, project: &Project, kernel: &Kernel, order: &Order, kept: &mut Kept) -> Result<Record> {
     let what = project.called(order.options.build);
-    told(lab, &what, kernel.name(), || tested(lab, project, kernel, order, kept))
+    told(lab, &what, kernel.name(), || Ok(tested(lab, project, kernel, order, kept)?.0))
 }
 
-fn tested(lab: &Lab, project: &Project, kernel: &Kernel, order: &Order, kept: &mut Kept) -> Result<Record> {
+/// As [`test`], with a module that was built for coverage. Gives also what was counted.
+///
+/// # Errors
+///
+/// As [`test`].
+pub fn measure(
+    lab: &Lab,
+    project: &Project,
+    kernel: &Kernel,
+    order: &Order,
+) -> Result<(Record, Option<Measured>)> {
+    let mut order = order.clone();
+    order.options.build.coverage = true;
+    let mut measured = None;
+    let record = told(lab, &project.called(order.options.build), kernel.name(), || {
+        let (record, counted) = tested(lab, project, kernel, &order, &mut Kept::default())?;
+        measured = counted;
+        Ok(record)
+    })?;
+    Ok((record, measured))
+}
+
+fn tested(
+    lab: &Lab,
+    project: &Project,
+    kernel: &Kernel,
+    order: &Order,
+    kept: &mut Kept,
+) -> Result<(Record, Option<Measured>)> {
     let options = order.options;
     let mut order = order.clone();
     let mut manifest = bring_programs(lab, project, &mut order)?;
@@ -237,7 +269,8 @@ fn tested(lab: &Lab, project: &Project, kernel: &Kernel, order: &Order, kept: &m
     // Nobody gets them any more.
     let _ = std::fs::remove_dir_all(dir.join("disks"));
     record.dir = dir;
-    Ok(record)
+    let measured = module.tally.as_ref().map(|tally| tally.measured(&module.built.module));
+    Ok((record, measured))
 }
 
 /// Adds the programs of the project that its tests run to what machines are shown: those that a path names which
@@ -399,6 +432,8 @@ struct Module {
     manifest: Manifest,
     /// Where traces through it lead.
     symbols: ModuleFile,
+    /// What is counted in it, where it was built for coverage.
+    tally: Option<Arc<Tally>>,
 }
 
 impl Module {
@@ -422,7 +457,8 @@ impl Module {
             root: project.root().to_owned(),
         };
         run.symbols = Some(symbols.clone());
-        Ok(Self { name, built, manifest: project.manifest().clone(), symbols })
+        let tally = built.counting.is_some().then(Arc::default);
+        Ok(Self { name, built, manifest: project.manifest().clone(), symbols, tally })
     }
 
     /// Its file's name.

@@ -3,6 +3,7 @@
 
 mod cache;
 mod check;
+mod coverage;
 mod doctor;
 mod environment;
 mod gdb;
@@ -40,6 +41,7 @@ pub(crate) fn dispatch(lab: &Lab, cli: &Cli, interrupt: &Interrupt) -> Result<u8
         Command::Link(arguments) => module::link(lab, arguments).map(|()| 0),
         Command::Test(arguments) if arguments.watch => watch::watch(lab, &cli.project, arguments),
         Command::Test(arguments) => module::test(lab, &cli.project, arguments),
+        Command::Coverage(arguments) => coverage::coverage(lab, &cli.project, arguments),
         Command::Log(arguments) => log::log(lab, arguments).map(|()| 0),
         Command::Report(arguments) => log::report(lab, arguments).map(|()| 0),
         Command::Check(arguments) => check::check(lab, &cli.project, arguments),
@@ -103,7 +105,7 @@ fn kernels(lab: &Lab, named: &[String], project: Option<&Project>) -> Result<Vec
 /// What is run has its tests in it.
 impl From<&How> for build::Options {
     fn from(how: &How) -> Self {
-        Self { c_only: how.c_only, minimal: how.minimal, tests: true }
+        Self { c_only: how.c_only, minimal: how.minimal, tests: true, coverage: false }
     }
 }
 
