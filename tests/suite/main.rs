@@ -10,6 +10,8 @@
 
 /// KVM, tried and remembered.
 mod accelerator;
+/// What a header asks of a module's tests, and of what may be called in any context.
+mod boundary;
 /// A call of the program: started, fed, signalled, waited for, and never left behind.
 mod call;
 /// The folders of `tests/modules`: a module and the verdict expected of it.
@@ -75,6 +77,7 @@ fn main() {
     let mut trials = cases::trials();
     for tests in [
         accelerator::tests(),
+        boundary::tests(),
         check::tests(),
         command_line::tests(),
         image::tests(),

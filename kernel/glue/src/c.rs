@@ -21,6 +21,7 @@ unsafe extern "C" {
         context: *mut c_void,
     ) -> i32;
     fn vexfs_c_test_descend(depth: u32) -> u64;
+    fn vexfs_c_test_fail_alloc(nth: u64) -> u64;
 }
 
 /// Allocations made and not yet given back.
@@ -62,4 +63,10 @@ pub(crate) fn test_descend(depth: u32) -> u64 {
     // SAFETY: needed to call C. It takes any number that the stack suffices for, and the tests, which
     // alone call this, stay at 16.
     unsafe { vexfs_c_test_descend(depth) }
+}
+
+/// Has the allocation of this number fail, counted from 1; 0 for none. Returns how many were left to the last such.
+pub(crate) fn test_fail_alloc(nth: u64) -> u64 {
+    // SAFETY: needed to call C. It sets a counter; that allocations fail is nothing new to Rust.
+    unsafe { vexfs_c_test_fail_alloc(nth) }
 }

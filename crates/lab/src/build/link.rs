@@ -43,6 +43,7 @@ const SCRIPT: &str = "SECTIONS {
 	.data 0 : { *(.data .data.*) }
 	.bss 0 : { *(.bss .bss.* COMMON) }
 	.ktests 0 : { KEEP(*(.ktests)) }
+	.ktest_claims 0 : { KEEP(*(.ktest_claims)) }
 	/DISCARD/ : {
 		*(.llvmbc .llvmcmd .llvm_addrsig .llvm.*)
 		*(.eh_frame .gcc_except_table .gcc_except_table.*)

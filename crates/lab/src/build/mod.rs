@@ -3,11 +3,14 @@
 //!
 //! Rust first: cargo builds a static library for the kernel's target ([`rust`]), the link keeps what its
 //! exported functions reach ([`link`]), the header is compared with the Rust functions ([`interface`]);
-//! then Kbuild compiles the C files and links all of it ([`kbuild`]).
+//! then Kbuild compiles the C files and links all of it ([`kbuild`]). What has come of it is held to the header once
+//! more ([`boundary`]): which of its functions are tested, and which may sleep.
 
+pub(crate) mod boundary;
 pub(crate) mod coverage;
 pub(crate) mod fingerprint;
 mod flags;
+mod header;
 mod interface;
 mod kbuild;
 pub(crate) mod ktest;
@@ -140,6 +143,9 @@ pub fn build(lab: &Lab, project: &Project, kernel: &Kernel, options: Options) ->
     let rust_object =
         rust.as_ref().map(|(manifest, _, object)| (manifest.object.as_str(), object.path.as_path()));
     let made = kbuild::module(&build, rust_object)?;
+    if let Some((_, _, object)) = &rust {
+        boundary::hold_once(project, options, &object.exports, &made.module, &build.dir)?;
+    }
     let counting = options.coverage.then(|| coverage::counting(&build, &made.module, &made.stripped));
     let counting = counting.transpose()?;
     let rust = rust.map(|(_, library, object)| RustSide {

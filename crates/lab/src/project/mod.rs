@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 pub use coverage::Coverage;
 pub use life::Life;
-pub use manifest::{Allow, Check, Checks, Machine, Manifest, Module, Rust, Size, Test, Timeouts};
+pub use manifest::{Allow, Check, Checks, Machine, Manifest, Module, Rust, Size, Test, Timeouts, Untested};
 
 use crate::build;
 use crate::cache::write_atomically;
