@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use wire::Marker;
 
+use crate::profile::Plugin;
 use crate::project::Size;
 
 /// What runs the guest's instructions.
@@ -115,6 +116,8 @@ pub struct Machine {
     pub start: Start,
     /// Where a debugger can connect: the path of a socket that QEMU makes.
     pub debugger: Option<PathBuf>,
+    /// What counts what it executes. A machine that boots to be saved goes without.
+    pub plugin: Option<Plugin>,
 }
 
 /// QEMU's ends of sockets, as file descriptor numbers in its process.
@@ -161,6 +164,9 @@ impl Machine {
             let path = option_value(socket);
             line.option("-chardev", format!("socket,id=debugger,path={path},server=on,wait=off"));
             line.option("-gdb", "chardev:debugger");
+        }
+        if let Some(Plugin { file, out }) = &self.plugin {
+            line.option("-plugin", format!("file={},out={}", option_value(file), option_value(out)));
         }
         let (file, share) = match &self.start {
             Start::PowerOn => return line.into_words(),
@@ -285,6 +291,7 @@ mod tests {
             talkative: false,
             start: Start::PowerOn,
             debugger: None,
+            plugin: None,
         }
     }
 

@@ -69,8 +69,9 @@ impl Key {
             // It is measured, so it may differ from run to run. A restored machine keeps its own.
             tsc_khz: machine.tsc_khz.map(|_| 0),
             start: Start::PowerOn,
-            // It is QEMU's alone, and leaves no trace in the machine.
+            // They are QEMU's alone, and leave no trace in the machine.
             debugger: None,
+            plugin: None,
             ..machine.clone()
         };
         for word in plain.arguments(Sockets { agent: 0, console: 0, control: 0 }) {
@@ -402,6 +403,7 @@ mod tests {
             talkative: false,
             start: Start::PowerOn,
             debugger: None,
+            plugin: None,
         }
     }
 

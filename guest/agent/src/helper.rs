@@ -49,6 +49,7 @@ pub(crate) fn read(path: String) -> io::Result<Job> {
 /// Writes `input` to a file in one call, and reads the answer through the same open file.
 pub(crate) fn ask(path: String, input: Vec<u8>) -> io::Result<Job> {
     with_output(path.clone(), move |output| {
+        sys::mark_begin();
         let mut file = OpenOptions::new().read(true).write(true).open(&path).map_err(Step::Open.failed())?;
         if file.write(&input).map_err(Step::Write.failed())? != input.len() {
             return Err(Failure { step: Step::Write, errno: libc::EIO });
@@ -56,7 +57,9 @@ pub(crate) fn ask(path: String, input: Vec<u8>) -> io::Result<Job> {
         // The answer begins at the file's beginning, and writing may have moved on from there. Files that
         // have no position can't be rewound, and needn't be.
         let _ = file.rewind();
-        copy(file, output)
+        copy(file, output)?;
+        sys::mark_end();
+        Ok(())
     })
 }
 

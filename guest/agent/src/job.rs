@@ -182,6 +182,11 @@ impl Job {
         Ok(Self::new(process, kind, object, streams, Report::Awaited(report)))
     }
 
+    /// Whether it is a program that the host asked for.
+    pub(crate) fn is_program(&self) -> bool {
+        self.kind == Kind::Program
+    }
+
     /// Starts a process that becomes a program by `exec`, which runs in this process's memory and returns only
     /// if it fails. `object` is what that is, for messages.
     pub(crate) fn spawn(object: String, streams: Streams, exec: &dyn Fn() -> Failure) -> io::Result<Self> {

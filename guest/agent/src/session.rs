@@ -254,6 +254,9 @@ impl<'m> Session<'m> {
         while let Some((process, ending)) = sys::reap() {
             if let Some(index) = self.tasks.iter().position(|task| task.job.process() == process) {
                 let job = self.tasks.remove(index).job;
+                if job.is_program() {
+                    sys::mark_end();
+                }
                 let channel = job.channel();
                 let reply = job.conclude(ending, &mut self.port)?;
                 self.finish(channel, reply)?;
@@ -307,6 +310,7 @@ impl<'m> Session<'m> {
                 let name = process.arguments.first().map_or("nothing", |name| name);
                 let action = format!("run {name}");
                 self.bring_loopback_up();
+                sys::mark_begin();
                 self.begin(channel, action, |_| program::run(process))
             }
             // The carrier has all that follow, and the replies.

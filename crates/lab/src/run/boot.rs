@@ -19,6 +19,7 @@ use crate::kernel::{self, Kernel};
 use crate::link::Outgoing;
 use crate::machine::{Accelerator, Board, Machine, Start, tsc_khz};
 use crate::process;
+use crate::profile;
 use crate::project;
 use crate::qmp::Version;
 use crate::saved::{self, Key, State, Unfinished};
@@ -89,6 +90,7 @@ pub(super) fn describe(
         talkative: false,
         start: Start::PowerOn,
         debugger: None,
+        plugin: None,
     };
     if accelerator.is_none() {
         machine.accelerator = accel::find(lab, &machine)?.accelerator();
@@ -180,7 +182,8 @@ impl Way {
             Self::ToBeSaved(unfinished) => {
                 // What one left there that said nothing is no memory for the next.
                 let _ = fs::remove_file(unfinished.memory());
-                let machine = Machine { start: Start::ToBeSaved(unfinished.memory()), ..machine.clone() };
+                let start = Start::ToBeSaved(unfinished.memory());
+                let machine = Machine { start, plugin: None, ..machine.clone() };
                 Session::start(&machine, dir, &lab.cancel)
             }
             Self::PowerOn => Session::start(machine, dir, &lab.cancel),
@@ -234,6 +237,7 @@ impl<'a> Booting<'a> {
                 Ok(None)
             }
             Err(Lost::Interrupted(error)) => Err(error),
+            Err(lost) if runs_no_plugins(&self.machine, &lost) => Err(self.not_booted(&lost)),
             Err(lost) => {
                 self.session.end();
                 self.lab.note(&unusable(self.kernel, &lost));
@@ -344,10 +348,22 @@ fn in_one_line(text: &str) -> String {
     text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ")
 }
 
+/// Whether QEMU ended because it was to load a plugin.
+fn runs_no_plugins(machine: &Machine, lost: &Lost) -> bool {
+    machine.plugin.is_some() && matches!(lost, Lost::Ended { qemu } if profile::is_refused(qemu))
+}
+
 fn not_booted(machine: &Machine, session: &Session, lost: &Lost, dir: &Path) -> Error {
     let console = dir.join("console.log");
     let tail = session.console().tail().join("\n");
     match lost {
+        Lost::Ended { qemu } if runs_no_plugins(machine, lost) => {
+            let what = format!("{} runs no plugins, and a profile is counted by one", machine.qemu.display());
+            Error::lab(what).with_source(qemu.trim().to_owned()).with_remedy(
+                "use a QEMU that was built with plugins, as Debian's is: apt-get install --no-install-recommends \
+                 qemu-system-x86",
+            )
+        }
         Lost::Ended { qemu } if session.console().is_silent() => {
             let what = format!("{} could not start the machine", machine.qemu.display());
             Error::lab(what).with_source(qemu.trim().to_owned()).with_remedy("`vexlab doctor` looks at QEMU")

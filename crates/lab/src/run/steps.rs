@@ -23,6 +23,7 @@ use crate::error::{Context, Error, Result};
 use crate::event::Event;
 use crate::kernel::{Kernel, depends_of_file, read_module};
 use crate::machine::{Accelerator, Machine};
+use crate::profile::Counted;
 use crate::project::{self, Manifest, Timeouts};
 use crate::session::{Collect, Listener, Lost, Session};
 use crate::share::{self, Place, Shown, Unshared};
@@ -67,6 +68,8 @@ pub(super) struct Run<'a> {
     /// Whether it is looked at what there is before the module is loaded, and what there was.
     pub(super) looks: bool,
     pub(super) before: Option<Listing>,
+    /// What was counted in the machine.
+    pub(super) counted: Option<Counted>,
 }
 
 /// A step's result: on, or to the end.
@@ -128,6 +131,7 @@ impl<'a> Run<'a> {
             tell_results: true,
             looks: false,
             before: None,
+            counted: None,
         };
         run.phase(Phase::Provision, started.elapsed());
         Ok(run)
@@ -419,6 +423,7 @@ impl<'a> Run<'a> {
             phases: std::mem::take(&mut self.phases),
             tests: std::mem::take(&mut self.results),
             splats,
+            counted: self.counted.take().into_iter().collect(),
             console: dir.join("console.log"),
             dir,
         })
