@@ -404,6 +404,7 @@ mod tests {
             start: Start::PowerOn,
             debugger: None,
             plugin: None,
+            counted: false,
         }
     }
 
@@ -440,6 +441,7 @@ mod tests {
             Machine { processors: 2, ..machine.clone() },
             Machine { tsc_khz: None, ..machine.clone() },
             Machine { talkative: true, ..machine.clone() },
+            Machine { counted: true, ..machine.clone() },
             Machine { image: machine.initramfs.clone(), ..machine.clone() },
             Machine { initramfs: machine.image.clone(), ..machine.clone() },
             Machine { disks: disk("a", 1 << 20), ..machine.clone() },
