@@ -34,6 +34,8 @@ pub(crate) struct Recorder {
     stacks: Stacks,
     /// The innermost call that is open.
     now: Call,
+    /// Whether the last return was from a place where no call had put anything.
+    is_astray: bool,
     /// How often each pair was executed.
     counts: Vec<(Call, BlockId, u64)>,
     slots: HashMap<(Call, BlockId), u32>,
@@ -73,6 +75,7 @@ impl Recorder {
         self.is_open = true;
         self.stacks = Stacks::default();
         self.now = ROOT;
+        self.is_astray = false;
         if self.calls.is_empty() {
             self.calls.push((ROOT, 0));
         }
@@ -92,7 +95,12 @@ impl Recorder {
         if known.is_program {
             // Whoever comes from a program begins at the top of a stack.
             self.now = ROOT;
+        } else if self.is_astray && self.calls[self.now as usize].1 == known.block.address {
+            // It goes on where the innermost call returns to: that had moved its address, as the kernel does where it
+            // saves registers for an interrupt (`error_entry` in `arch/x86/entry/entry_64.S`).
+            self.now = self.stacks.leave_innermost();
         }
+        self.is_astray = false;
         if known.slot == NOWHERE || known.call != self.now {
             let new = self.counts.len() as u32;
             known.call = self.now;
@@ -109,7 +117,7 @@ impl Recorder {
         if !self.is_open || slot < KERNEL {
             return;
         }
-        let from = self.stacks.leave(slot);
+        let (from, _) = self.stacks.leave(slot);
         self.now = self.call(from, returns_to);
         self.stacks.enter(slot, self.now);
     }
@@ -117,7 +125,8 @@ impl Recorder {
     /// A return has read where to go on from this place of the stack.
     pub(crate) fn returned(&mut self, slot: u64) {
         if self.is_open && slot >= KERNEL {
-            self.now = self.stacks.leave(slot);
+            let (now, is_known) = self.stacks.leave(slot);
+            (self.now, self.is_astray) = (now, !is_known);
         }
     }
 
@@ -214,6 +223,27 @@ mod tests {
         assert_ne!(recorder.number(Block { address: KERNEL, instructions: 2, code: vec![0x90, 0xc3] }), first);
         // Nobody asks where a program was.
         assert_eq!(block(&mut recorder, 0x1000, 2), block(&mut recorder, 0x2000, 2));
+    }
+
+    /// As `error_entry` does it.
+    #[test]
+    fn a_call_may_return_from_another_place() {
+        let mut recorder = Recorder::default();
+        let entry = block(&mut recorder, KERNEL + 0x100, 2);
+        let after = block(&mut recorder, KERNEL + 0x105, 1);
+        let elsewhere = block(&mut recorder, KERNEL + 0x300, 1);
+        recorder.begin();
+        recorder.called(KERNEL + 0x3ff0, KERNEL + 0x105);
+        recorder.executed(entry);
+        recorder.returned(KERNEL + 0x3f00);
+        recorder.executed(after);
+        // A return that is a jump leads elsewhere, and leaves nothing.
+        recorder.called(KERNEL + 0x3ff0, KERNEL + 0x105);
+        recorder.returned(KERNEL + 0x3f00);
+        recorder.executed(elsewhere);
+        let text = recorder.end().unwrap();
+        let counts: Vec<&str> = text.lines().filter(|line| line.starts_with("count")).collect();
+        assert_eq!(counts, ["count 1 0 1", "count 0 1 1", "count 1 2 1"]);
     }
 
     #[test]

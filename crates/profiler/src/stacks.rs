@@ -35,9 +35,9 @@ pub(crate) struct Stacks {
 }
 
 impl Stacks {
-    /// A call has put the address to return to into `slot`. Gives the innermost call that is open then: where the
-    /// new one was made.
-    pub(crate) fn leave(&mut self, slot: u64) -> Call {
+    /// All that was called below `slot`, or had put its address to return to there, was left. Gives the innermost call
+    /// that is open then, and whether there was one of just that place.
+    pub(crate) fn leave(&mut self, slot: u64) -> (Call, bool) {
         let stack = slot >> STACK_BITS;
         if stack != self.current {
             let next = self.others.remove(&stack).unwrap_or_default();
@@ -45,7 +45,20 @@ impl Stacks {
             self.others.insert(self.current, before);
             self.current = stack;
         }
-        while self.open.pop_if(|open| open.slot <= slot).is_some() {}
+        let mut is_known = false;
+        while let Some(open) = self.open.pop_if(|open| open.slot <= slot) {
+            is_known = open.slot == slot;
+        }
+        (self.innermost(), is_known)
+    }
+
+    /// The innermost call was left from another place of the stack. Gives the one around it.
+    pub(crate) fn leave_innermost(&mut self) -> Call {
+        self.open.pop();
+        self.innermost()
+    }
+
+    fn innermost(&self) -> Call {
         self.open.last().map_or(ROOT, |open| open.call)
     }
 
@@ -60,7 +73,7 @@ mod tests {
     use super::*;
 
     fn called(stacks: &mut Stacks, slot: u64, call: Call) -> Call {
-        let from = stacks.leave(slot);
+        let (from, _) = stacks.leave(slot);
         stacks.enter(slot, call);
         from
     }
@@ -70,10 +83,10 @@ mod tests {
         let mut stacks = Stacks::default();
         assert_eq!(called(&mut stacks, 0x3ff8, 1), ROOT);
         assert_eq!(called(&mut stacks, 0x3fe0, 2), 1);
-        assert_eq!(stacks.leave(0x3fe0), 1);
+        assert_eq!(stacks.leave(0x3fe0), (1, true));
         assert_eq!(called(&mut stacks, 0x3fd0, 3), 1);
-        assert_eq!(stacks.leave(0x3fd0), 1);
-        assert_eq!(stacks.leave(0x3ff8), ROOT);
+        assert_eq!(stacks.leave(0x3fd0), (1, true));
+        assert_eq!(stacks.leave(0x3ff8), (ROOT, true));
     }
 
     #[test]
@@ -82,7 +95,7 @@ mod tests {
         called(&mut stacks, 0x3ff8, 1);
         assert_eq!(called(&mut stacks, 0x7ff8, 2), ROOT);
         assert_eq!(called(&mut stacks, 0x3fe0, 3), 1);
-        assert_eq!(stacks.leave(0x7ff8), ROOT);
+        assert_eq!(stacks.leave(0x7ff8), (ROOT, true));
     }
 
     /// A thread that ends never returns, and the next one that gets its stack begins at the top.
@@ -102,6 +115,16 @@ mod tests {
         let mut stacks = Stacks::default();
         called(&mut stacks, 0x3ff8, 1);
         called(&mut stacks, 0x3ff0, 2);
-        assert_eq!(stacks.leave(0x3ff0), 1);
+        assert_eq!(stacks.leave(0x3ff0), (1, true));
+    }
+
+    /// A function may have moved the address that it returns to.
+    #[test]
+    fn a_return_from_another_place_is_known_as_one() {
+        let mut stacks = Stacks::default();
+        called(&mut stacks, 0x3ff8, 1);
+        called(&mut stacks, 0x3ff0, 2);
+        assert_eq!(stacks.leave(0x3f00), (2, false));
+        assert_eq!(stacks.leave_innermost(), 1);
     }
 }

@@ -121,8 +121,10 @@ impl Run<'_> {
     /// Has the machine's emulator count, if it is to.
     pub(super) fn count_if(&mut self, counts: bool) -> Result<()> {
         if counts {
-            // Several processors would each count for themselves.
+            // Several processors would each count for themselves. With a clock that counts instructions, what the
+            // kernel does with time is the same each time.
             self.machine.processors = 1;
+            self.machine.counted = true;
             self.machine.plugin = Some(Plugin::provide(self.lab, &self.machine.qemu, self.dir())?);
             self.machine.marker = crate::saved::Key::of(&self.machine)?.marker();
         }
