@@ -126,17 +126,38 @@ fn lines(instructions: &[(u64, &Instruction)]) -> Vec<Line> {
             source = here;
         }
         let (executions, offset) = (instruction.executions, instruction.offset);
-        lines.push(Line::Instruction { executions, offset, text: assembly(*address, &instruction.bytes) });
+        lines.push(Line::Instruction { executions, offset, text: assembly(*address, instruction) });
         after = Some(address + instruction.bytes.len() as u64);
     }
     lines
 }
 
-/// An instruction as GNU's assembler writes it.
-fn assembly(address: u64, bytes: &[u8]) -> String {
-    let mut decoded = Decoded::default();
-    Decoder::with_ip(64, bytes, address, DecoderOptions::NONE).decode_out(&mut decoded);
+/// Where an instruction leads that says so itself.
+pub(super) fn target(address: u64, bytes: &[u8]) -> Option<u64> {
+    Some(decoded(address, bytes).near_branch_target()).filter(|target| *target != 0)
+}
+
+fn decoded(address: u64, bytes: &[u8]) -> Decoded {
+    Decoder::with_ip(64, bytes, address, DecoderOptions::NONE).decode()
+}
+
+/// An instruction as GNU's assembler writes it; where it leads, by name.
+fn assembly(address: u64, instruction: &Instruction) -> String {
+    let decoded = decoded(address, &instruction.bytes);
+    let mut formatter = GasFormatter::new();
+    formatter.options_mut().set_uppercase_hex(false);
+    formatter.options_mut().set_space_after_operand_separator(true);
     let mut text = String::new();
-    GasFormatter::new().format(&decoded, &mut text);
+    match &instruction.target {
+        None => formatter.format(&decoded, &mut text),
+        Some((symbol, offset)) => {
+            formatter.format_mnemonic(&decoded, &mut text);
+            text.push_str(&match (symbol == &instruction.symbol, offset) {
+                (true, offset) => format!(" +{offset:#06x}"),
+                (false, 0) => format!(" {}", ko::readable(symbol)),
+                (false, offset) => format!(" {}+{offset:#x}", ko::readable(symbol)),
+            });
+        }
+    }
     text
 }

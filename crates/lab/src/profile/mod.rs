@@ -72,7 +72,8 @@ pub struct Counted {
 pub enum Scope {
     /// All that was executed.
     Machine,
-    /// What the module did, and what was done for it: each stack begins with its first frame that is the module's.
+    /// What the module did, and what was done for it: each stack begins with its first frame that is the module's; of
+    /// a test, with the test's own, since what the runner says and counts is not the test's work.
     Module,
 }
 
@@ -97,6 +98,9 @@ pub(crate) const PROGRAM: &str = "[program]";
 /// The frame that interrupts begin with: what they interrupted has not called them.
 pub(crate) const INTERRUPT: &str = "[interrupt]";
 
+/// The header that has the runner of tests in a module.
+const RUNNER: &str = "vexlab/ktest_main.h";
+
 impl Frame {
     /// One that is no function.
     fn named(name: &str) -> Self {
@@ -119,6 +123,13 @@ impl Frame {
         let name = self.function.as_str();
         self.module.is_none()
             && (name.starts_with("asm_sysvec_") || name.starts_with("sysvec_") || NAMES.contains(&name))
+    }
+}
+
+impl Frame {
+    /// Whether it is of what runs tests in a module.
+    fn is_runner(&self) -> bool {
+        self.file.as_ref().is_some_and(|file| file.ends_with(RUNNER))
     }
 }
 
@@ -152,6 +163,8 @@ struct Instruction {
     frames: Vec<FrameId>,
     /// Its line.
     place: Option<Place>,
+    /// Where it leads, if it says so: function, and bytes behind its beginning.
+    target: Option<(String, u64)>,
 }
 
 /// A function's part of a profile.
@@ -242,6 +255,10 @@ impl Profile {
                         offset: spot.offset,
                         frames: leaf.frames.clone(),
                         place: spot.place.clone(),
+                        target: annotate::target(*address, bytes).map(|target| {
+                            let spot = places.spot(target, true);
+                            (spot.symbol.clone(), spot.offset)
+                        }),
                     });
                     instruction.executions += executions;
                 }
@@ -303,10 +320,15 @@ impl Profile {
                 Some(interrupted)
             }
             (Scope::Module, at) => {
-                let begin = at.unwrap_or(0);
+                let stack = &stack[at.unwrap_or(0)..];
                 let is_ours = |number: &FrameId| ours.is_some() && frame(number).module.as_deref() == ours;
-                let first = stack[begin..].iter().position(is_ours)?;
-                Some(stack[begin + first..].to_owned())
+                let runner = stack.iter().rposition(|number| is_ours(number) && frame(number).is_runner());
+                // A test is called by its address, so it is inlined nowhere; what the runner uses itself may be.
+                let is_test = |number: &&FrameId| is_ours(number) && !frame(number).is_inlined;
+                match runner {
+                    Some(at) => stack.get(at + 1).filter(is_test).map(|_| stack[at + 1..].to_owned()),
+                    None => stack.iter().position(is_ours).map(|first| stack[first..].to_owned()),
+                }
             }
         }
     }

@@ -92,10 +92,19 @@ impl<'a> Places<'a> {
         let offset = found.offset + u64::from(!exact);
         let place = TracePlace { symbol: found.name, offset, size: found.size, exact };
         match index.find(&place) {
-            Answer::Found(places) => places.into_iter().map(|place| sources.place(place)).collect(),
+            Answer::Found(places) => places.into_iter().map(|place| sources.place(place)).map(shortened).collect(),
             Answer::Unknown | Answer::Ambiguous => Vec::new(),
         }
     }
+}
+
+fn shortened(place: Place) -> Place {
+    Place { file: short(&place.file).to_owned(), ..place }
+}
+
+/// A file's name, without where this toolchain has the library of Rust.
+fn short(file: &str) -> &str {
+    file.rsplit_once("/rustlib/src/rust/library/").map_or(file, |(_, file)| file)
 }
 
 /// A function of which only the symbol is known. What is not mangled is C, or as good as that.
