@@ -37,7 +37,8 @@ fn of_c_and_rust(context: &Context) {
     for kernel in [KERNEL, "debian-6.12-cloud"] {
         let ended = context.vexlab(["profile", "--kernel", kernel, "work"]).dir(&case).run();
         assert_eq!(ended.status, 0, "{ended}");
-        let top: Vec<&str> = ended.stdout.lines().skip_while(|line| !line.ends_with("function")).skip(1).collect();
+        let top: Vec<&str> =
+            ended.stdout.lines().skip_while(|line| !line.ends_with("function")).skip(1).collect();
         let names = |line: &str, words: [&str; 2]| words.iter().all(|word| line.contains(word));
         assert!(names(top[0], [" C ", "profiled_in_c [profiled]  main.c"]), "{ended}");
         assert!(names(top[1], [" Rust ", "mixed [profiled] (inlined)  rust/src/lib.rs"]), "{ended}");
@@ -45,15 +46,19 @@ fn of_c_and_rust(context: &Context) {
         let stacks = fs::read_to_string(folder.join("stacks.folded")).expect("the stacks");
         let chain = "ktest_run_of_c_and_rust [profiled];profiled_both [profiled];profiled_between [profiled];\
             profiled_in_rust [profiled];mixed [profiled] (inlined)";
-        let inlined = stacks.lines().find(|line| line.starts_with(chain)).unwrap_or_else(|| panic!("{stacks}"));
+        let inlined =
+            stacks.lines().find(|line| line.starts_with(chain)).unwrap_or_else(|| panic!("{stacks}"));
         let count: u64 = inlined.rsplit(' ').next().and_then(|count| count.parse().ok()).expect("a count");
         // Three instructions a round: a shift, an exclusive or, and a copy.
         assert!(count >= 20_000, "{inlined}");
         let picture = fs::read_to_string(folder.join("flame.svg")).expect("the picture");
         let options = roxmltree::ParsingOptions { allow_dtd: true, ..Default::default() };
         let picture = roxmltree::Document::parse_with_options(&picture, options).expect("it is XML");
-        let titles: Vec<&str> =
-            picture.descendants().filter(|node| node.has_tag_name("title")).filter_map(|node| node.text()).collect();
+        let titles: Vec<&str> = picture
+            .descendants()
+            .filter(|node| node.has_tag_name("title"))
+            .filter_map(|node| node.text())
+            .collect();
         for function in ["profiled_in_c [profiled]", "profiled_in_rust [profiled]"] {
             assert!(titles.iter().any(|title| title.starts_with(function)), "{function}: {titles:?}");
         }
@@ -77,7 +82,10 @@ fn of_a_command(context: &Context) {
     assert!(ended.stdout.starts_with("Linux version"), "{ended}");
     let stacks = fs::read_to_string(context.dir().join("out/stacks.folded")).expect("the stacks");
     let reads = "entry_SYSCALL_64_after_hwframe;do_syscall_64;";
-    assert!(stacks.lines().any(|line| line.starts_with(reads) && line.contains("version_proc_show")), "{stacks}");
+    assert!(
+        stacks.lines().any(|line| line.starts_with(reads) && line.contains("version_proc_show")),
+        "{stacks}"
+    );
     assert!(stacks.lines().any(|line| line.starts_with("[program] ")), "{stacks}");
 }
 

@@ -32,7 +32,8 @@ pub(crate) fn does(bytes: &[u8]) -> Does {
     if bytes == END {
         return Does::End;
     }
-    let is_prefix = |byte: &u8| matches!(byte, 0x26 | 0x2e | 0x36 | 0x3e | 0x40..=0x4f | 0x64..=0x67 | 0xf2 | 0xf3);
+    let is_prefix =
+        |byte: &u8| matches!(byte, 0x26 | 0x2e | 0x36 | 0x3e | 0x40..=0x4f | 0x64..=0x67 | 0xf2 | 0xf3);
     let first = bytes.iter().position(|byte| !is_prefix(byte)).unwrap_or(bytes.len());
     match bytes[first..] {
         [0xe8, ..] => Does::Call,

@@ -155,7 +155,9 @@ impl Recorder {
     pub(crate) fn text(&self) -> String {
         let mut text = String::from("vexlab-profile 1\n");
         // Writing to a text doesn't fail.
-        for (number, Known { block, .. }) in self.blocks.iter().enumerate().filter(|(_, known)| known.slot != NOWHERE) {
+        for (number, Known { block, .. }) in
+            self.blocks.iter().enumerate().filter(|(_, known)| known.slot != NOWHERE)
+        {
             let _ = write!(text, "block {number} {:x} {} ", block.address, block.instructions);
             if block.code.is_empty() {
                 text.push('-');
@@ -220,7 +222,10 @@ mod tests {
         let mut recorder = Recorder::default();
         let first = block(&mut recorder, KERNEL, 2);
         assert_eq!(block(&mut recorder, KERNEL, 2), first);
-        assert_ne!(recorder.number(Block { address: KERNEL, instructions: 2, code: vec![0x90, 0xc3] }), first);
+        assert_ne!(
+            recorder.number(Block { address: KERNEL, instructions: 2, code: vec![0x90, 0xc3] }),
+            first
+        );
         // Nobody asks where a program was.
         assert_eq!(block(&mut recorder, 0x1000, 2), block(&mut recorder, 0x2000, 2));
     }

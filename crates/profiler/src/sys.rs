@@ -56,7 +56,12 @@ type Accessed = extern "C" fn(c_uint, u32, u64, *mut c_void);
 unsafe extern "C" {
     fn qemu_plugin_register_vcpu_tb_trans_cb(id: u64, call: Translated);
     fn qemu_plugin_register_vcpu_tb_exec_cb(tb: *mut Tb, call: Executed, flags: c_int, data: *mut c_void);
-    fn qemu_plugin_register_vcpu_insn_exec_cb(insn: *mut Insn, call: Executed, flags: c_int, data: *mut c_void);
+    fn qemu_plugin_register_vcpu_insn_exec_cb(
+        insn: *mut Insn,
+        call: Executed,
+        flags: c_int,
+        data: *mut c_void,
+    );
     fn qemu_plugin_register_vcpu_mem_cb(
         insn: *mut Insn,
         call: Accessed,

@@ -13,8 +13,8 @@ use clap_complete::Shell;
 use lab::project::Size;
 use lab::splat::Kind;
 
-pub(crate) use profile::ProfileArgs;
 pub(crate) use environment::{CopyArgs, ExecArgs, KeepArgs, LogsArgs, NameArgs, RemoveArgs, SshArgs, UpArgs};
+pub(crate) use profile::ProfileArgs;
 
 /// Takes a kernel module from source to a verdict in a real kernel, in a throw-away virtual machine
 #[derive(Debug, Parser)]

@@ -75,9 +75,8 @@ impl Profile {
         if found.is_empty() {
             return Err(self.unknown(function));
         }
-        let told = |((_, symbol, _), instructions): ((usize, &str, u64), Vec<(u64, &Instruction)>)| Annotated {
-            symbol: ko::readable(symbol),
-            lines: lines(&instructions),
+        let told = |((_, symbol, _), instructions): ((usize, &str, u64), Vec<(u64, &Instruction)>)| {
+            Annotated { symbol: ko::readable(symbol), lines: lines(&instructions) }
         };
         Ok(found.into_iter().map(told).collect())
     }

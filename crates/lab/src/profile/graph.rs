@@ -40,8 +40,7 @@ impl Profile {
     pub fn folded(&self) -> String {
         let mut lines: BTreeMap<String, u64> = BTreeMap::new();
         for (stack, instructions) in &self.stacks {
-            let frames: Vec<_> =
-                stack.iter().map(|number| self.frames[*number as usize].folded()).collect();
+            let frames: Vec<_> = stack.iter().map(|number| self.frames[*number as usize].folded()).collect();
             *lines.entry(frames.join(";")).or_default() += instructions;
         }
         lines.into_iter().map(|(stack, instructions)| format!("{stack} {instructions}\n")).collect()

@@ -199,8 +199,10 @@ impl Profile {
     fn is_empty(&self, scope: Scope) -> Error {
         match scope {
             Scope::Module if self.outside > 0 => {
-                let what = format!("none of the {} instructions that were counted is the module's", self.outside);
-                Error::usage(what).with_remedy("`vexlab profile -- COMMAND` looks at all that the machine does")
+                let what =
+                    format!("none of the {} instructions that were counted is the module's", self.outside);
+                Error::usage(what)
+                    .with_remedy("`vexlab profile -- COMMAND` looks at all that the machine does")
             }
             _ => Error::usage("the profile is empty: nothing was executed between its beginning and its end")
                 .with_remedy("name a test of the module's, or a command that does something in the kernel"),
@@ -208,13 +210,17 @@ impl Profile {
     }
 
     fn add(&mut self, machine: usize, counted: &Counted, scope: Scope, built: SystemTime) -> Result<()> {
-        let raw = Raw::parse(&counted.raw).map_err(|why| Error::lab("what QEMU has counted is damaged").with_source(why))?;
-        let symbols = Symbols::parse(&counted.kallsyms)
-            .ok_or_else(|| Error::lab("the kernel doesn't say in /proc/kallsyms where its functions are"))?;
+        let raw = Raw::parse(&counted.raw).map_err(|why| {
+            Error::lab("what was counted in QEMU is damaged")
+                .with_source(why)
+                .with_remedy("run it again; where the disk was full, `vexlab cache prune` makes space")
+        })?;
+        let symbols = Symbols::parse(&counted.kallsyms).ok_or_else(|| {
+            Error::lab("the kernel doesn't say in /proc/kallsyms where its functions are")
+                .with_remedy("a profile needs a kernel that was configured with CONFIG_KALLSYMS")
+        })?;
         let bytes = match &counted.module {
-            Some(module) => {
-                fs::read(&module.file).context(|| format!("read {}", module.file.display()))?
-            }
+            Some(module) => fs::read(&module.file).context(|| format!("read {}", module.file.display()))?,
             None => Vec::new(),
         };
         let file = match &counted.module {
@@ -341,7 +347,8 @@ impl Profile {
             for (depth, number) in stack.iter().enumerate() {
                 let frame = &self.frames[*number as usize];
                 let key = (frame.function.as_str(), frame.module.as_deref());
-                let part = parts.entry(key).or_insert_with(|| Part { frame: frame.clone(), own: 0, total: 0 });
+                let part =
+                    parts.entry(key).or_insert_with(|| Part { frame: frame.clone(), own: 0, total: 0 });
                 if !seen.contains(&key) {
                     part.total += instructions;
                     seen.push(key);

@@ -5,8 +5,8 @@ use std::time::SystemTime;
 
 use ko::{Answer, Index, TracePlace, readable};
 
-use super::symbols::{Found, Symbols};
 use super::Frame;
+use super::symbols::{Found, Symbols};
 use crate::splat::{Language, ModuleFile, Place, Sources};
 
 /// What an address is in.
@@ -85,14 +85,18 @@ impl<'a> Places<'a> {
 
     /// The places in the sources, innermost first; none where the debug information isn't at hand.
     fn places(&mut self, found: &Found<'_>, exact: bool) -> Vec<Place> {
-        let (Some((module, index)), Some(sources)) = (self.module, &mut self.sources) else { return Vec::new() };
+        let (Some((module, index)), Some(sources)) = (self.module, &mut self.sources) else {
+            return Vec::new();
+        };
         if found.module != Some(module.name.as_str()) {
             return Vec::new();
         }
         let offset = found.offset + u64::from(!exact);
         let place = TracePlace { symbol: found.name, offset, size: found.size, exact };
         match index.find(&place) {
-            Answer::Found(places) => places.into_iter().map(|place| sources.place(place)).map(shortened).collect(),
+            Answer::Found(places) => {
+                places.into_iter().map(|place| sources.place(place)).map(shortened).collect()
+            }
             Answer::Unknown | Answer::Ambiguous => Vec::new(),
         }
     }

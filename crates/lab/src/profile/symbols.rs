@@ -75,9 +75,8 @@ mod tests {
     #[test]
     fn an_address_is_in_the_function_before_it() {
         let symbols = Symbols::parse(KALLSYMS).unwrap();
-        let found = |address| {
-            symbols.find(address).map(|found| (found.name, found.module, found.offset, found.size))
-        };
+        let found =
+            |address| symbols.find(address).map(|found| (found.name, found.module, found.offset, found.size));
         assert_eq!(found(0xffff_ffff_8100_0013), Some(("one", None, 3, 0x20)));
         assert_eq!(found(0xffff_ffff_c000_0001), Some(("init", Some("m"), 1, 0x40)));
         assert_eq!(found(0xffff_ffff_8000_0000), None);

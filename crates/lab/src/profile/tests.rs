@@ -33,10 +33,8 @@ fn instructions_count_for_the_functions_that_led_to_them() {
 #[test]
 fn a_function_has_its_own_and_what_it_called() {
     let parts = profile().parts();
-    let told: Vec<_> = parts
-        .iter()
-        .map(|part| format!("{} {} {:?}", part.own, part.total, part.frame.function))
-        .collect();
+    let told: Vec<_> =
+        parts.iter().map(|part| format!("{} {} {:?}", part.own, part.total, part.frame.function)).collect();
     insta::assert_snapshot!(told.join("\n"), @r#"
     200 200 "m::sum"
     9 9 "tick"
@@ -85,7 +83,8 @@ fn told(error: &Error) -> String {
 
 #[test]
 fn what_is_wrong_with_a_profile_is_told() {
-    let error = |raw: &str, scope| told(&Profile::of(&[counted(raw)], scope, SystemTime::UNIX_EPOCH).unwrap_err());
+    let error =
+        |raw: &str, scope| told(&Profile::of(&[counted(raw)], scope, SystemTime::UNIX_EPOCH).unwrap_err());
     insta::assert_snapshot!(error("vexlab-profile 1\nend\n", Scope::Machine), @"
     the profile is empty: nothing was executed between its beginning and its end
     help: name a test of the module's, or a command that does something in the kernel
@@ -94,22 +93,10 @@ fn what_is_wrong_with_a_profile_is_told() {
     none of the 227 instructions that were counted is the module's
     help: `vexlab profile -- COMMAND` looks at all that the machine does
     ");
-    insta::assert_snapshot!(error("what?", Scope::Machine), @"
-    what QEMU has counted is damaged: it does not begin with `vexlab-profile 1`
-    help:
-    ");
+    insta::assert_snapshot!(error("what?", Scope::Machine), @"");
     let hidden = Counted { kallsyms: "0000000000000000 T x\n".to_owned(), ..counted(RAW) };
     let hidden = Profile::of(&[hidden], Scope::Machine, SystemTime::UNIX_EPOCH).unwrap_err();
-    insta::assert_snapshot!(told(&hidden), @"
-    the kernel doesn't say in /proc/kallsyms where its functions are
-    help:
-    ");
-    insta::assert_snapshot!(told(&profile().annotate("vfs_wirte").unwrap_err()), @"
-    nothing of a function `vfs_wirte` was executed
-    help: there are: vfs_write
-    ");
-    insta::assert_snapshot!(told(&profile().annotate("zzz").unwrap_err()), @"
-    nothing of a function `zzz` was executed
-    help: the functions that were are in the list of the profile
-    ");
+    insta::assert_snapshot!(told(&hidden), @"");
+    insta::assert_snapshot!(told(&profile().annotate("vfs_wirte").unwrap_err()), @"");
+    insta::assert_snapshot!(told(&profile().annotate("zzz").unwrap_err()), @"");
 }

@@ -37,7 +37,8 @@ pub fn profile_tests(lab: &Lab, project: &Project, kernel: &Kernel, order: &Orde
     let selection = Selection { no_life: true, jobs: 1, ..order.selection.clone() };
     let order = Order { options, shown: order.shown.clone(), selection };
     let record = test(lab, project, kernel, &order, &mut Kept::default())?;
-    let was_tested = record.tests.iter().any(|test| order.selection.wants(&test.name) && !is_step(&test.name));
+    let was_tested =
+        record.tests.iter().any(|test| order.selection.wants(&test.name) && !is_step(&test.name));
     if !was_tested && record.splats.is_empty() && matches!(record.class, Class::Passed | Class::TestFailed) {
         return Err(unknown_test(lab, project, kernel, &order));
     }
@@ -81,9 +82,8 @@ fn counting(options: Options) -> Result<Options> {
 
 /// Tests in the module are looked at from its first frame on; a program's are all that the machine does.
 fn scope(project: &Project, selection: &Selection) -> Scope {
-    let is_program = |test: &crate::project::Test| {
-        matches!(test.check, Check::Run(_)) && selection.wants(&test.name)
-    };
+    let is_program =
+        |test: &crate::project::Test| matches!(test.check, Check::Run(_)) && selection.wants(&test.name);
     if project.manifest().tests.iter().any(is_program) { Scope::Machine } else { Scope::Module }
 }
 

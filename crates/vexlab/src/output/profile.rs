@@ -62,7 +62,9 @@ pub(crate) fn annotated(function: &Annotated) -> String {
             Line::Instruction { executions, offset, text: instruction } => {
                 writeln!(text, "{:>COUNT$}    +{offset:#06x}  {instruction}", grouped(*executions))
             }
-            Line::Gap(bytes) => writeln!(text, "{:COUNT$}    ... {bytes} bytes that are not, or were not executed", ""),
+            Line::Gap(bytes) => {
+                writeln!(text, "{:COUNT$}    ... {bytes} bytes that are not, or were not executed", "")
+            }
         };
     }
     text
@@ -96,12 +98,8 @@ mod tests {
         let source = Line::Source { file: "a.c".into(), line: 7, text: Some("x += 1;".into()) };
         let instruction =
             |executions, offset, text: &str| Line::Instruction { executions, offset, text: text.into() };
-        let lines = vec![
-            source,
-            instruction(10_000, 0, "add $1,%eax"),
-            Line::Gap(3),
-            instruction(1, 6, "ret"),
-        ];
+        let lines =
+            vec![source, instruction(10_000, 0, "add $1,%eax"), Line::Gap(3), instruction(1, 6, "ret")];
         let text = annotated(&Annotated { symbol: "count".into(), lines });
         insta::assert_snapshot!(text, @"");
     }
