@@ -93,10 +93,22 @@ fn what_is_wrong_with_a_profile_is_told() {
     none of the 227 instructions that were counted is the module's
     help: `vexlab profile -- COMMAND` looks at all that the machine does
     ");
-    insta::assert_snapshot!(error("what?", Scope::Machine), @"");
+    insta::assert_snapshot!(error("what?", Scope::Machine), @"
+    what was counted in QEMU is damaged: it does not begin with `vexlab-profile 1`
+    help: run it again; where the disk was full, `vexlab cache prune` makes space
+    ");
     let hidden = Counted { kallsyms: "0000000000000000 T x\n".to_owned(), ..counted(RAW) };
     let hidden = Profile::of(&[hidden], Scope::Machine, SystemTime::UNIX_EPOCH).unwrap_err();
-    insta::assert_snapshot!(told(&hidden), @"");
-    insta::assert_snapshot!(told(&profile().annotate("vfs_wirte").unwrap_err()), @"");
-    insta::assert_snapshot!(told(&profile().annotate("zzz").unwrap_err()), @"");
+    insta::assert_snapshot!(told(&hidden), @"
+    the kernel doesn't say in /proc/kallsyms where its functions are
+    help: a profile needs a kernel that was configured with CONFIG_KALLSYMS
+    ");
+    insta::assert_snapshot!(told(&profile().annotate("vfs_wirte").unwrap_err()), @"
+    nothing of a function `vfs_wirte` was executed
+    help: there are: vfs_write
+    ");
+    insta::assert_snapshot!(told(&profile().annotate("zzz").unwrap_err()), @"
+    nothing of a function `zzz` was executed
+    help: the functions that were are in the list of the profile
+    ");
 }
