@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use libtest_mimic::Trial;
 
+use crate::call::Ended;
 use crate::harness::{Context, KERNEL, machine, plain};
 
 const LIMIT: Duration = Duration::from_secs(240);
@@ -116,17 +117,32 @@ fn annotates_a_function(context: &Context) {
     assert!(ended.stderr.contains("there are: profiled_in_rust"), "{ended}");
 }
 
+/// What is told of trouble, without what was going on.
+fn trouble(ended: &Ended) -> String {
+    let is_trouble = |line: &&str| line.starts_with("error: ") || line.starts_with("  ");
+    let lines: Vec<&str> = ended.stderr.lines().filter(is_trouble).collect();
+    format!("status {}\n{}", ended.status, lines.join("\n"))
+}
+
 /// Tests that a file reports all at once are not told from what they say.
 fn of_nothing(context: &Context) {
     let case = context.case("profiled");
     let ended = context.vexlab(["profile", "--kernel", KERNEL, "all/"]).dir(&case).run();
-    insta::assert_snapshot!(ended.stderr, @"");
+    insta::assert_snapshot!(trouble(&ended), @"
+    status 2
+    error: the profile is empty: no test was carried out by its name
+      help: tests are counted that are run one by one, by `ktests`, and programs, by `run`
+    ");
 }
 
 fn of_an_unknown_test(context: &Context) {
     let case = context.case("profiled");
     let ended = context.vexlab(["profile", "--kernel", KERNEL, "of_c_and_rast"]).dir(&case).run();
-    insta::assert_snapshot!(ended.stderr, @"");
+    insta::assert_snapshot!(trouble(&ended), @"
+    status 2
+    error: no test has `of_c_and_rast` in its name
+      help: there are: work/c.of_c_and_rust
+    ");
 }
 
 /// A QEMU that was built without them.
@@ -142,10 +158,19 @@ fn without_plugins(context: &Context) {
     fs::set_permissions(&qemu, fs::Permissions::from_mode(0o755)).expect("it can be started");
     let path = format!("{}:{}", dir.display(), std::env::var("PATH").unwrap_or_default());
     let call = context.vexlab(["profile", "--kernel", KERNEL, "--no-module", "--", "true"]).env("PATH", path);
-    insta::assert_snapshot!(call.run().told(), @"");
+    insta::assert_snapshot!(call.run().told(), @"
+    status 20
+    error: [DIR]/bin/qemu-system-x86_64 runs no plugins, and a profile is counted by one
+      cause: qemu-system-x86_64: plugin interface not enabled in this build
+      help: use a QEMU that was built with plugins, as Debian's is: apt-get install --no-install-recommends qemu-system-x86
+    ");
 }
 
 fn not_with_kvm(context: &Context) {
     let call = context.vexlab(["profile", "--kernel", KERNEL, "--no-module", "--accel", "kvm", "--", "true"]);
-    insta::assert_snapshot!(call.run().told(), @"");
+    insta::assert_snapshot!(call.run().told(), @"
+    status 2
+    error: a profile is counted by QEMU, which runs no instructions with KVM
+      help: leave `--accel kvm` away, or give `--accel tcg`: what is counted is the same
+    ");
 }

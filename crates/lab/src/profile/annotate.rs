@@ -95,7 +95,12 @@ impl Profile {
 /// The names that are most like one, the nearest first.
 pub(crate) fn nearest<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> Vec<&'n str> {
     let mut near: Vec<(u64, &str)> = names
-        .map(|known| ((strsim::jaro_winkler(name, known) * 1000.0) as u64, known))
+        .map(|known| {
+            // What leads to a name is often left away.
+            let alone = known.rsplit(['/', ':', '.']).next().unwrap_or(known);
+            let likeness = strsim::jaro_winkler(name, known).max(strsim::jaro_winkler(name, alone));
+            ((likeness * 1000.0) as u64, known)
+        })
         .filter(|(likeness, known)| *likeness >= 750 || known.contains(name))
         .collect();
     near.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(b.1)));

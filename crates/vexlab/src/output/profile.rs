@@ -101,6 +101,12 @@ mod tests {
         let lines =
             vec![source, instruction(10_000, 0, "add $1,%eax"), Line::Gap(3), instruction(1, 6, "ret")];
         let text = annotated(&Annotated { symbol: "count".into(), lines });
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @"
+        count:
+                        a.c:7  x += 1;
+                10,000    +0x0000  add $1,%eax
+                          ... 3 bytes that are not, or were not executed
+                     1    +0x0006  ret
+        ");
     }
 }
