@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! QEMU's interface for plugins, and what it calls.
 //!
-//! Unsafe code is needed because QEMU calls C functions of ours and is asked by C functions of its own. It says which
-//! version of the interface it has; versions 1 (QEMU 6 to 8) to 4 (QEMU 10.0) are spoken, which differ, for what is
-//! used here, in one function.
+//! Unsafe code is needed because QEMU calls C functions of ours and is asked by C functions of its own. What is declared
+//! here is version 3 of its interface, which QEMU has since 9.1. Version 1 would be enough by its letter, but QEMU 7.2 does
+//! not tell of each return.
 //!
-//! Source: `include/qemu/qemu-plugin.h` of QEMU 7.2 and 10.0.
+//! Source: `include/qemu/qemu-plugin.h` of QEMU 10.0.
 #![allow(unsafe_code, reason = "QEMU calls C functions and has C functions; everything else is safe")]
 
 use std::cell::RefCell;
@@ -16,12 +16,9 @@ use std::sync::OnceLock;
 use crate::instruction::{Does, does};
 use crate::recorder::{Block, Recorder};
 
-/// The interface that this was made for. Who unpacks this file puts 1 in its place for a QEMU that knows no other.
+/// The interface that this was made for.
 #[unsafe(no_mangle)]
-pub static qemu_plugin_version: c_int = 2;
-
-/// The first version in which instructions are copied instead of shown.
-const COPIES: c_int = 3;
+pub static qemu_plugin_version: c_int = 3;
 
 /// Callbacks look at no registers.
 const NO_REGISTERS: c_int = 0;
@@ -39,14 +36,6 @@ struct Tb {
 #[repr(C)]
 struct Insn {
     _opaque: [u8; 0],
-}
-
-/// The beginning of `qemu_info_t`, which is the same in all versions.
-#[repr(C)]
-pub struct Info {
-    target: *const c_char,
-    oldest: c_int,
-    version: c_int,
 }
 
 type Translated = extern "C" fn(u64, *mut Tb);
@@ -72,18 +61,13 @@ unsafe extern "C" {
     fn qemu_plugin_tb_n_insns(tb: *const Tb) -> usize;
     fn qemu_plugin_tb_vaddr(tb: *const Tb) -> u64;
     fn qemu_plugin_tb_get_insn(tb: *const Tb, index: usize) -> *mut Insn;
-    /// Version 1 and 2: `(insn)`, which gives a pointer. From 3 on: `(insn, destination, length)`.
-    fn qemu_plugin_insn_data(insn: *const Insn, to: *mut u8, length: usize) -> *const u8;
+    fn qemu_plugin_insn_data(insn: *const Insn, to: *mut u8, length: usize) -> usize;
     fn qemu_plugin_insn_size(insn: *const Insn) -> usize;
     fn qemu_plugin_insn_vaddr(insn: *const Insn) -> u64;
 }
 
-struct Settings {
-    version: c_int,
-    out: String,
-}
-
-static SETTINGS: OnceLock<Settings> = OnceLock::new();
+/// The file to write to.
+static OUT: OnceLock<String> = OnceLock::new();
 
 thread_local! {
     /// A machine with one processor has one thread that runs it, which is the one that translates.
@@ -94,11 +78,11 @@ thread_local! {
 ///
 /// # Safety
 ///
-/// As QEMU calls it: `info` is live during the call, and `arguments` has `count` texts.
+/// As QEMU calls it: `arguments` has `count` texts.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qemu_plugin_install(
     id: u64,
-    info: *const Info,
+    _: *const c_void,
     count: c_int,
     arguments: *const *const c_char,
 ) -> c_int {
@@ -108,9 +92,7 @@ pub unsafe extern "C" fn qemu_plugin_install(
         argument.to_str().ok()?.strip_prefix("out=").map(str::to_owned)
     };
     let Some(out) = (0..usize::try_from(count).unwrap_or_default()).find_map(find) else { return 1 };
-    // SAFETY: QEMU's information is live during the call.
-    let version = unsafe { (*info).version };
-    if SETTINGS.set(Settings { version, out }).is_err() {
+    if OUT.set(out).is_err() {
         return 1;
     }
     // SAFETY: the function has the type that QEMU asks for.
@@ -123,24 +105,18 @@ pub unsafe extern "C" fn qemu_plugin_install(
 /// # Safety
 ///
 /// The instruction is one of the block that is being translated.
-unsafe fn bytes_of(insn: *const Insn, version: c_int) -> Vec<u8> {
+unsafe fn bytes_of(insn: *const Insn) -> Vec<u8> {
     // SAFETY: as the caller says.
     let size = unsafe { qemu_plugin_insn_size(insn) }.min(LONGEST);
     let mut bytes = vec![0; size];
-    // SAFETY: newer versions write `size` bytes to where there are as many, and older ones take no notice of the
-    // arguments that they don't have, as the calling convention allows, and show as many bytes.
-    unsafe {
-        let shown = qemu_plugin_insn_data(insn, bytes.as_mut_ptr(), size);
-        if version < COPIES {
-            bytes.copy_from_slice(std::slice::from_raw_parts(shown, size));
-        }
-    }
+    // SAFETY: as above, and there is room for `size` bytes.
+    let copied = unsafe { qemu_plugin_insn_data(insn, bytes.as_mut_ptr(), size) };
+    bytes.truncate(copied);
     bytes
 }
 
 /// A block was translated: it is to be told when it is executed, and when something in it calls or returns.
 extern "C" fn translated(_: u64, tb: *mut Tb) {
-    let version = SETTINGS.get().map_or(0, |settings| settings.version);
     let mut code = Vec::new();
     // SAFETY: the block and its instructions live as long as this call; the numbers that are handed over as pointers
     // are never followed.
@@ -148,7 +124,7 @@ extern "C" fn translated(_: u64, tb: *mut Tb) {
         let (address, count) = (qemu_plugin_tb_vaddr(tb), qemu_plugin_tb_n_insns(tb));
         for index in 0..count {
             let insn = qemu_plugin_tb_get_insn(tb, index);
-            let bytes = bytes_of(insn, version);
+            let bytes = bytes_of(insn);
             let after = qemu_plugin_insn_vaddr(insn) + bytes.len() as u64;
             let after = std::ptr::without_provenance_mut(after as usize);
             let nothing = std::ptr::null_mut();
@@ -187,7 +163,7 @@ extern "C" fn begin(_: c_uint, _: *mut c_void) {
 /// Writes what was counted, in one step. Where that fails nothing is there, which whoever looks for it tells.
 extern "C" fn end(_: c_uint, _: *mut c_void) {
     let Some(text) = RECORDER.with_borrow_mut(Recorder::end) else { return };
-    let Some(settings) = SETTINGS.get() else { return };
-    let part = format!("{}.part", settings.out);
-    let _ = fs::write(&part, text).and_then(|()| fs::rename(&part, &settings.out));
+    let Some(out) = OUT.get() else { return };
+    let part = format!("{out}.part");
+    let _ = fs::write(&part, text).and_then(|()| fs::rename(&part, out));
 }

@@ -27,7 +27,7 @@ use ko::Symbolised;
 
 pub(crate) use annotate::nearest;
 pub use annotate::{Annotated, Line};
-pub(crate) use plugin::is_refused;
+pub(crate) use plugin::refusal;
 
 use crate::Lab;
 use crate::error::{Context, Error, Result};
@@ -46,13 +46,13 @@ pub struct Plugin {
 }
 
 impl Plugin {
-    /// The plugin for this QEMU, which is to write to a file in `dir`.
+    /// The plugin, which is to write to a file in `dir`.
     ///
     /// # Errors
     ///
     /// When it can't be provided.
-    pub(crate) fn provide(lab: &Lab, qemu: &Path, dir: &Path) -> Result<Self> {
-        Ok(Self { file: plugin::provide(lab, qemu)?, out: dir.join("profile") })
+    pub(crate) fn provide(lab: &Lab, dir: &Path) -> Result<Self> {
+        Ok(Self { file: plugin::provide(lab)?, out: dir.join("profile") })
     }
 }
 

@@ -240,7 +240,7 @@ impl<'a> Booting<'a> {
                 Ok(None)
             }
             Err(Lost::Interrupted(error)) => Err(error),
-            Err(lost) if runs_no_plugins(&self.machine, &lost) => Err(self.not_booted(&lost)),
+            Err(lost) if plugin_refused(&self.machine, &lost).is_some() => Err(self.not_booted(&lost)),
             Err(lost) => {
                 self.session.end();
                 self.lab.note(&unusable(self.kernel, &lost));
@@ -351,22 +351,21 @@ fn in_one_line(text: &str) -> String {
     text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ")
 }
 
-/// Whether QEMU ended because it was to load a plugin.
-fn runs_no_plugins(machine: &Machine, lost: &Lost) -> bool {
-    machine.plugin.is_some() && matches!(lost, Lost::Ended { qemu } if profile::is_refused(qemu))
+/// Why QEMU ended, if it was because it was to load a plugin.
+fn plugin_refused(machine: &Machine, lost: &Lost) -> Option<Error> {
+    match lost {
+        Lost::Ended { qemu } if machine.plugin.is_some() => profile::refusal(&machine.qemu, qemu),
+        _ => None,
+    }
 }
 
 fn not_booted(machine: &Machine, session: &Session, lost: &Lost, dir: &Path) -> Error {
+    if let Some(refused) = plugin_refused(machine, lost) {
+        return refused;
+    }
     let console = dir.join("console.log");
     let tail = session.console().tail().join("\n");
     match lost {
-        Lost::Ended { qemu } if runs_no_plugins(machine, lost) => {
-            let what = format!("{} runs no plugins, and a profile is counted by one", machine.qemu.display());
-            Error::lab(what).with_source(qemu.trim().to_owned()).with_remedy(
-                "use a QEMU that was built with plugins, as Debian's is: apt-get install --no-install-recommends \
-                 qemu-system-x86",
-            )
-        }
         Lost::Ended { qemu } if session.console().is_silent() => {
             let what = format!("{} could not start the machine", machine.qemu.display());
             Error::lab(what).with_source(qemu.trim().to_owned()).with_remedy("`vexlab doctor` looks at QEMU")

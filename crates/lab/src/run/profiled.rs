@@ -125,7 +125,7 @@ impl Run<'_> {
             // kernel does with time is the same each time.
             self.machine.processors = 1;
             self.machine.counted = true;
-            self.machine.plugin = Some(Plugin::provide(self.lab, &self.machine.qemu, self.dir())?);
+            self.machine.plugin = Some(Plugin::provide(self.lab, self.dir())?);
             self.machine.marker = crate::saved::Key::of(&self.machine)?.marker();
         }
         Ok(())

@@ -23,7 +23,8 @@ pub(crate) fn render(title: &str, profile: &Profile, top: usize) -> String {
         row(&mut text, part, all);
     }
     if let Some(left) = parts.len().checked_sub(top).filter(|left| *left > 0) {
-        let _ = writeln!(text, "{:>COUNT$} functions more, which --top shows", left);
+        let functions = if left == 1 { "function" } else { "functions" };
+        let _ = writeln!(text, "{left:>COUNT$} more {functions}, which --top shows");
     }
     text
 }
