@@ -476,6 +476,7 @@ impl<'m> Session<'m> {
 /// What the kernel says of itself in the end.
 struct LastWords {
     taint: File,
+    taint_before: u64,
     /// A kernel that can't load modules has none.
     modules: Option<File>,
 }
@@ -487,16 +488,21 @@ impl LastWords {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             file => Some(file.map_err(|error| (MODULES, error))?),
         };
-        Ok(Self { taint: File::open(TAINT).map_err(|error| (TAINT, error))?, modules })
+        let taint = File::open(TAINT).map_err(|error| (TAINT, error))?;
+        Ok(Self { taint_before: read_taint(&taint).map_err(|error| (TAINT, error))?, taint, modules })
     }
 
     /// The end message, or the file that can't be read for it.
     fn say(&self, boot_modules: &[String]) -> Result<Reply, (&'static str, io::Error)> {
-        let taint = read_now(&self.taint).map_err(|error| (TAINT, error))?;
-        let taint = taint.trim_end().parse().map_err(|_| (TAINT, io::ErrorKind::InvalidData.into()))?;
+        let taint = read_taint(&self.taint).map_err(|error| (TAINT, error))?;
         let modules = self.modules.as_ref().map(read_now).transpose().map_err(|error| (MODULES, error))?;
-        Ok(Reply::Bye { taint, modules: loaded_since(boot_modules, &modules.unwrap_or_default()) })
+        let modules = loaded_since(boot_modules, &modules.unwrap_or_default());
+        Ok(Reply::Bye { taint, taint_before: self.taint_before, modules })
     }
+}
+
+fn read_taint(file: &File) -> io::Result<u64> {
+    read_now(file)?.trim_end().parse().map_err(|_| io::ErrorKind::InvalidData.into())
 }
 
 /// What a file that is open holds now, from its beginning.
