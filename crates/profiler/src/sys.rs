@@ -18,7 +18,7 @@ use crate::recorder::{Block, Recorder};
 
 /// The interface that this was made for.
 #[unsafe(no_mangle)]
-pub static qemu_plugin_version: c_int = 3;
+pub(crate) static qemu_plugin_version: c_int = 3;
 
 /// Callbacks look at no registers.
 const NO_REGISTERS: c_int = 0;
@@ -80,7 +80,7 @@ thread_local! {
 ///
 /// As QEMU calls it: `arguments` has `count` texts.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn qemu_plugin_install(
+pub(crate) unsafe extern "C" fn qemu_plugin_install(
     id: u64,
     _: *const c_void,
     count: c_int,

@@ -69,7 +69,7 @@ pub(crate) enum Command {
     /// Say where the time goes: instructions, in the kernel and the module, by function, as stacks, and as a flame graph
     ///
     /// Of tests in the module, what the module does and has done for it; of a command, or of a test that is a program,
-    /// all that the machine does. QEMU counts each instruction, so two profiles of the same work are equal.
+    /// all that the machine does. QEMU counts each instruction, so two profiles of the same test are equal.
     Profile(ProfileArgs),
     /// Start a machine in the background, to be used until it is stopped
     ///

@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: GPL-2.0-only
-use std::collections::BTreeMap;
-
 use iced_x86::{Decoder, DecoderOptions, Formatter, GasFormatter, Instruction as Decoded};
 
 use super::{Instruction, Profile};
@@ -43,6 +41,21 @@ pub enum Line {
     Gap(u64),
 }
 
+/// What is to be told of a function with a symbol.
+struct Function<'p> {
+    /// Machine and address.
+    begin: (usize, u64),
+    /// By address. Never empty.
+    instructions: Vec<(u64, &'p Instruction)>,
+}
+
+impl Function<'_> {
+    fn annotated(&self) -> Annotated {
+        let symbol = self.instructions.first().map(|(_, instruction)| ko::readable(&instruction.symbol));
+        Annotated { symbol: symbol.unwrap_or_default(), lines: lines(&self.instructions) }
+    }
+}
+
 /// The instructions in some bytes, which begin at this address.
 pub(super) fn instructions(address: u64, code: &[u8]) -> Vec<(u64, Vec<u8>)> {
     let decoder = Decoder::with_ip(64, code, address, DecoderOptions::NONE);
@@ -65,20 +78,21 @@ impl Profile {
     /// When nothing of a function of that name was executed.
     pub fn annotate(&self, function: &str) -> Result<Vec<Annotated>> {
         let is_it = |number: &u32| is_called(&self.frames[*number as usize].function, function);
-        let mut found: BTreeMap<(usize, &str, u64), Vec<(u64, &Instruction)>> = BTreeMap::new();
+        let mut found: Vec<Function<'_>> = Vec::new();
         for ((machine, address), instruction) in &self.places {
-            if instruction.symbol == function || instruction.frames.iter().any(is_it) {
-                let key = (*machine, instruction.symbol.as_str(), address - instruction.offset);
-                found.entry(key).or_default().push((*address, instruction));
+            if instruction.symbol != function && !instruction.frames.iter().any(is_it) {
+                continue;
+            }
+            let begin = (*machine, address - instruction.offset);
+            match found.last_mut().filter(|last| last.begin == begin) {
+                Some(last) => last.instructions.push((*address, instruction)),
+                None => found.push(Function { begin, instructions: vec![(*address, instruction)] }),
             }
         }
         if found.is_empty() {
             return Err(self.unknown(function));
         }
-        let told = |((_, symbol, _), instructions): ((usize, &str, u64), Vec<(u64, &Instruction)>)| {
-            Annotated { symbol: ko::readable(symbol), lines: lines(&instructions) }
-        };
-        Ok(found.into_iter().map(told).collect())
+        Ok(found.iter().map(Function::annotated).collect())
     }
 
     fn unknown(&self, function: &str) -> Error {

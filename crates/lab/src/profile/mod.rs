@@ -2,7 +2,7 @@
 //! Where the time goes in a machine: instructions, counted by the calls that led to them.
 //!
 //! QEMU counts, by a plugin of ours (`crates/profiler`), while the agent says that it should. Nothing is sampled, so
-//! there is nothing that a profile could miss, and the same work has the same profile. What was counted is told by
+//! there is nothing that a profile could miss, and a test that does the same has the same profile. What was counted is told by
 //! address; [`Profile`] has it by function, inlined ones as well, as traces are told.
 
 /// Counts beside instructions and sources.

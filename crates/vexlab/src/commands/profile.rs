@@ -60,7 +60,7 @@ pub(crate) fn profile(lab: &Lab, dir: &Path, arguments: &ProfileArgs) -> Result<
         let (stacks, graph) = write(profile, &title, &folder)?;
         output::print(format!("\nstacks: {}\nflame graph: {}", stacks.display(), graph.display()));
         for function in &arguments.annotate {
-            profile.annotate(function)?.iter().for_each(|function| output::annotated(function));
+            profile.annotate(function)?.iter().for_each(output::annotated);
         }
     }
     Ok(exit_status(&record))
