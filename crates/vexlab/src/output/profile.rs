@@ -64,7 +64,7 @@ pub(crate) fn annotated(function: &Annotated) -> String {
                 writeln!(text, "{:>COUNT$}    +{offset:#06x}  {instruction}", grouped(*executions))
             }
             Line::Gap(bytes) => {
-                writeln!(text, "{:COUNT$}    ... {bytes} bytes that are not, or were not executed", "")
+                writeln!(text, "{:COUNT$}    ... {bytes} bytes not executed, or of other functions", "")
             }
         };
     }
@@ -106,7 +106,7 @@ mod tests {
         count:
                         a.c:7  x += 1;
                 10,000    +0x0000  add $1,%eax
-                          ... 3 bytes that are not, or were not executed
+                          ... 3 bytes not executed, or of other functions
                      1    +0x0006  ret
         ");
     }
