@@ -51,7 +51,7 @@ fn of_c_and_rust(context: &Context) {
             stacks.lines().find(|line| line.starts_with(chain)).unwrap_or_else(|| panic!("{stacks}"));
         let count: u64 = inlined.rsplit(' ').next().and_then(|count| count.parse().ok()).expect("a count");
         // Three instructions a round: a shift, an exclusive or, and a copy.
-        assert!(count >= 20_000, "{inlined}");
+        assert!(count >= 2_000_000, "{inlined}");
         let picture = fs::read_to_string(folder.join("flame.svg")).expect("the picture");
         let options = roxmltree::ParsingOptions { allow_dtd: true, ..Default::default() };
         let picture = roxmltree::Document::parse_with_options(&picture, options).expect("it is XML");
@@ -70,10 +70,12 @@ fn two_of_the_same_are_equal(context: &Context) {
     let case = context.case("profiled");
     let (first, second) = (stacks(context, &case, KERNEL, "first"), stacks(context, &case, KERNEL, "second"));
     assert_eq!(first, second);
+    // So many instructions were interrupted, which nothing tells.
+    assert!(!first.contains("interrupt") && !first.contains("return"), "{first}");
     // Four instructions a round, each of them counted.
     let line = first.lines().find(|line| line.contains("profiled_in_c")).expect("the function");
     let count: u64 = line.rsplit(' ').next().and_then(|count| count.parse().ok()).expect("a count");
-    assert!((120_000..120_020).contains(&count), "{line}");
+    assert!((12_000_000..12_000_020).contains(&count), "{line}");
 }
 
 fn of_a_command(context: &Context) {
@@ -106,8 +108,8 @@ fn annotates_a_function(context: &Context) {
     assert_eq!(ended.status, 0, "{ended}");
     let has = |words: &[&str]| ended.stdout.lines().any(|line| words.iter().all(|word| line.contains(word)));
     assert!(has(&["main.c:", "value = value * 6364136223846793005ull + 1442695040888963407ull;"]), "{ended}");
-    assert!(has(&[" 30,000 ", "imul"]), "{ended}");
-    assert!(has(&[" 30,000 ", "jne +0x"]), "{ended}");
+    assert!(has(&[" 3,000,000 ", "imul"]), "{ended}");
+    assert!(has(&[" 3,000,000 ", "jne +0x"]), "{ended}");
     assert!(has(&["rust/src/lib.rs:", "(value ^ (value >> 13))"]), "{ended}");
 
     let unknown = context.vexlab(["profile", "--kernel", KERNEL, "work", "--annotate", "profiled_in_rast"]);

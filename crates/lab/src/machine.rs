@@ -416,6 +416,12 @@ mod tests {
     }
 
     #[test]
+    fn a_plugin_is_given_its_file() {
+        let plugin = Plugin { file: "/c/a,b.so".into(), out: "/r/profile".into() };
+        insta::assert_snapshot!(difference(Machine { plugin: Some(plugin), ..machine() }), @"> -plugin file=/c/a,,b.so,out=/r/profile");
+    }
+
+    #[test]
     fn a_counted_machine_has_a_clock_of_instructions() {
         insta::assert_snapshot!(difference(Machine { counted: true, ..machine() }), @"
         < -append console=ttyS0 quiet panic=-1 reboot=t cryptomgr.notests psi=0 noautogroup vexlab.machine=30313233343536373839616263646566 noreplace-smp tsc_early_khz=2600000 tsc=reliable

@@ -375,6 +375,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::profile::Plugin;
     use crate::{cache::Cache, cancel::Cancel, event::Silent, machine::Board};
 
     fn lab(dir: &Path) -> Lab {
@@ -470,7 +471,9 @@ mod tests {
         let one = Machine { disks: disk("a"), ..machine.clone() };
         let marker = Marker::new([2; 16]);
         let start = Start::Restored("/state/memory".into());
-        let other = Machine { disks: disk("b"), marker, tsc_khz: Some(2_600_001), start, ..machine };
+        let plugin = Some(Plugin { file: "/c/plugin.so".into(), out: "/r/profile".into() });
+        let disks = disk("b");
+        let other = Machine { disks, marker, tsc_khz: Some(2_600_001), start, plugin, ..machine };
         assert_eq!(Key::of(&one).unwrap(), Key::of(&other).unwrap());
     }
 

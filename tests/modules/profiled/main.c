@@ -31,7 +31,7 @@ static noinline u64 profiled_both(u64 rounds)
 
 KTEST(of_c_and_rust, test)
 {
-	KTEST_EXPECT(test, profiled_both(10000) != 0);
+	KTEST_EXPECT(test, profiled_both(1000000) != 0);
 }
 
 static int __init profiled_init(void)

@@ -112,13 +112,18 @@ impl Frame {
     ///
     /// Source: `arch/x86/entry/entry_64.S` of Linux.
     fn is_interrupt(&self) -> bool {
-        const NAMES: [&str; 6] = [
+        const NAMES: [&str; 11] = [
             "asm_common_interrupt",
             "asm_exc_nmi",
             "common_interrupt",
             "common_interrupt_return",
             "asm_spurious_interrupt",
             "irq_entries_start",
+            "error_return",
+            "restore_regs_and_return_to_kernel",
+            "native_irq_return_iret",
+            "native_iret",
+            "early_xen_iret_patch",
         ];
         let name = self.function.as_str();
         self.module.is_none()
