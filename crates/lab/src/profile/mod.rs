@@ -250,7 +250,8 @@ impl Profile {
             for leaf in &leaves[block] {
                 let mut stack = paths[*call].clone();
                 stack.extend(&leaf.frames);
-                let instructions = executions * leaf.instructions.len().max(leaf.length) as u64;
+                let length = leaf.instructions.len().max(leaf.length) as u64;
+                let instructions = executions.saturating_mul(length);
                 let Some(stack) = self.in_scope(stack, scope, ours.as_deref()) else {
                     self.outside += instructions;
                     continue;
