@@ -7,6 +7,8 @@ use lab::profile::{Annotated, Line, Part, Profile};
 use lab::splat::Language;
 use report::text::plain;
 
+use super::trace::name;
+
 /// A count is not wider.
 const COUNT: usize = 14;
 
@@ -38,7 +40,7 @@ fn row(text: &mut String, Part { frame, own, total }: &Part, all: u64) {
     let module = frame.module.as_ref().map(|module| format!(" [{module}]")).unwrap_or_default();
     let file = frame.file.as_ref().map(|file| format!("  {file}")).unwrap_or_default();
     let inlined = if frame.is_inlined { " (inlined)" } else { "" };
-    let function = plain(&format!("{}{module}{inlined}{file}", frame.function)).into_owned();
+    let function = format!("{}{}", name(&frame.function), plain(&format!("{module}{inlined}{file}")));
     let percent = |part: &u64| *part as f64 * 100.0 / all as f64;
     let _ = writeln!(
         text,
@@ -86,12 +88,36 @@ fn grouped(number: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
+    use lab::profile::{Counted, Scope};
+
     use super::*;
 
     #[test]
     fn numbers_are_read_in_groups() {
         let all = [0, 999, 1000, 1_234_567].map(grouped);
         assert_eq!(all, ["0", "999", "1,000", "1,234,567"]);
+    }
+
+    #[test]
+    fn the_functions_with_the_most_instructions_come_first() {
+        let counted = Counted {
+            raw: "vexlab-profile 1\nblock 0 0 250 -\nblock 1 ffffffff81000104 2 9090\ncall 1 0 ffffffff81000010\n\
+                count 0 0 1\ncount 1 1 500\nend\n"
+                .to_owned(),
+            kallsyms: "ffffffff81000000 T outer\nffffffff81000100 t inner\nffffffff81000200 t end\n".to_owned(),
+            module: None,
+        };
+        let profile = Profile::of(&[counted], Scope::Machine, SystemTime::UNIX_EPOCH).unwrap();
+        insta::assert_snapshot!(render("m on k", &profile, 2), @"
+        m on k: 1,250 instructions
+
+                   own      %           total      %         function
+                 1,000  80.00           1,000  80.00  C      inner
+                   250  20.00             250  20.00         [program]
+                     1 more function, which --top shows
+        ");
     }
 
     #[test]
