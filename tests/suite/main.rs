@@ -22,6 +22,8 @@ mod check;
 mod command_line;
 /// Files into and out of machines in the background.
 mod copies;
+/// Which lines and branches were run.
+mod coverage;
 /// Machines in the background, from `up` to `rm`.
 mod environment;
 /// Commands in machines in the background.
@@ -43,6 +45,8 @@ mod lost;
 mod mirror;
 /// Kernels from packages: fetched once, whole or not at all.
 mod packages;
+/// Where the time goes, as `vexlab profile` says it.
+mod profile;
 /// What is made again when a source has changed, and what is not.
 mod rebuild;
 /// Reports of runs, and the records of past ones.
@@ -80,6 +84,7 @@ fn main() {
         command_line::tests(),
         image::tests(),
         copies::tests(),
+        coverage::tests(),
         environment::tests(),
         exec::tests(),
         interrupts::tests(),
@@ -87,6 +92,7 @@ fn main() {
         link::tests(),
         lost::tests(),
         packages::tests(),
+        profile::tests(),
         rebuild::tests(),
         reports::tests(),
         run::tests(),

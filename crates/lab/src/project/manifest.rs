@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de};
 
-use super::Life;
+use super::{Coverage, Life};
 use crate::error::nearest;
 use crate::splat::Expectation;
 
@@ -34,6 +34,9 @@ pub struct Manifest {
     /// How it is loaded and unloaded beside its own tests.
     #[serde(default)]
     pub life: Life,
+    /// What of it doesn't count where it is looked at which of its lines are run.
+    #[serde(default)]
+    pub coverage: Coverage,
     /// What is done with the loaded module.
     #[serde(default, rename = "test")]
     pub tests: Vec<Test>,
@@ -138,6 +141,10 @@ pub struct Machine {
     pub processors: u16,
     /// Fresh, empty disks.
     pub disks: Vec<Size>,
+    /// Whether its clock is to count instructions, which takes emulation and one processor, whatever else is said. It
+    /// is what is done in the machine that asks for it, not the file.
+    #[serde(skip)]
+    pub counted: bool,
 }
 
 /// The `[timeouts]` table, in seconds.
@@ -397,7 +404,7 @@ impl Manifest {
 
 impl Default for Machine {
     fn default() -> Self {
-        Self { memory: Size(256 << 20), processors: 1, disks: Vec::new() }
+        Self { memory: Size(256 << 20), processors: 1, disks: Vec::new(), counted: false }
     }
 }
 
@@ -632,7 +639,7 @@ mod tests {
         ");
         insta::assert_snapshot!(problem("kernels = [\"x\"]\nfrobnicate = 1\n[module]\nname = \"m\"\n"), @r"
         2:1: unknown key `frobnicate`
-        help: the keys known here are kernels, module, rust, machine, timeouts, check, life, test
+        help: the keys known here are kernels, module, rust, machine, timeouts, check, life, coverage, test
         ");
         insta::assert_snapshot!(problem(&format!("{GOOD}[[test]]\nname = \"t\"\nrum = [\"true\"]\n")), @r"
         6:1: unknown key `rum`
