@@ -45,6 +45,8 @@ mod lost;
 mod mirror;
 /// Kernels from packages: fetched once, whole or not at all.
 mod packages;
+/// Where the time goes, as `vexlab profile` says it.
+mod profile;
 /// What is made again when a source has changed, and what is not.
 mod rebuild;
 /// Reports of runs, and the records of past ones.
@@ -90,6 +92,7 @@ fn main() {
         link::tests(),
         lost::tests(),
         packages::tests(),
+        profile::tests(),
         rebuild::tests(),
         reports::tests(),
         run::tests(),

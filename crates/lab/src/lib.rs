@@ -53,6 +53,8 @@ pub mod machine;
 pub mod newc;
 /// Programs of the host.
 pub mod process;
+/// Where the time goes in a machine.
+pub mod profile;
 /// A module's project.
 pub mod project;
 /// QEMU's own protocol.

@@ -2,6 +2,7 @@
 //! The command line. Help, man pages and shell completions are made from these definitions.
 
 mod environment;
+mod profile;
 
 use std::convert::Infallible;
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use lab::project::Size;
 use lab::splat::Kind;
 
 pub(crate) use environment::{CopyArgs, ExecArgs, KeepArgs, LogsArgs, NameArgs, RemoveArgs, SshArgs, UpArgs};
+pub(crate) use profile::ProfileArgs;
 
 /// Takes a kernel module from source to a verdict in a real kernel, in a throw-away virtual machine
 #[derive(Debug, Parser)]
@@ -69,6 +71,11 @@ pub(crate) enum Command {
     ///
     /// gdb has the kernel's functions, and the module's own symbols at the addresses that it was loaded to.
     Gdb(GdbArgs),
+    /// Say where the time goes: instructions, in the kernel and the module, by function, as stacks, and as a flame graph
+    ///
+    /// Of tests in the module, what the module does and has done for it; of a command, or of a test that is a program,
+    /// all that the machine does. QEMU counts each instruction, so two profiles of the same test are equal.
+    Profile(ProfileArgs),
     /// Start a machine in the background, to be used until it is stopped
     ///
     /// No module is loaded: build one with `vexlab build` and load it with insmod from /src, where the project's

@@ -12,6 +12,7 @@ pub mod inside;
 mod kept;
 mod life;
 mod plan;
+mod profiled;
 mod splats;
 mod steps;
 mod suite;
@@ -41,6 +42,7 @@ use crate::error::{Error, Kind, Result};
 use crate::event::Event;
 use crate::kernel::Kernel;
 use crate::machine::{Accelerator, Machine};
+use crate::profile::Counted;
 use crate::project::{self, Check, Manifest, Project};
 use crate::session::Session;
 use crate::share::{self, Shown};
@@ -48,6 +50,7 @@ use crate::splat::{Kinds, ModuleFile, Splat};
 use crate::verdict::{Class, Phase, TestResult};
 use plan::Plan;
 pub use plan::Selection;
+pub use profiled::{Profiled, profile_command, profile_tests};
 use steps::{Run, Told};
 use suite::Suite;
 
@@ -109,6 +112,8 @@ pub struct Options {
     pub allowed: Kinds,
     /// Leave the project's own tests out.
     pub life_only: bool,
+    /// Count what is executed for tests and commands.
+    pub counts: bool,
 }
 
 /// What is known after a run.
@@ -137,6 +142,8 @@ pub struct Record {
     pub tests: Vec<TestResult>,
     /// What the kernel reported, in order.
     pub splats: Vec<Splat>,
+    /// What was counted, where that was asked for: for each machine.
+    pub counted: Vec<Counted>,
     /// The console of the machine in which the worst was seen.
     pub console: PathBuf,
     /// The folder with what is kept of it. Further machines have folders of their own in it.
@@ -247,6 +254,7 @@ fn tested(
     run.what = project.called(options.build);
     run.allowed = options.allowed;
     run.looks = suite::life_wanted(&order.selection);
+    run.count_if(options.counts)?;
     run.start(options.cold, kept)?;
     let module = Module::build(lab, &mut run, project, kernel, options)?;
     let dir = run.dir().to_owned();
@@ -374,6 +382,7 @@ fn command_in(
     let (lab, kernel) = (run.lab, run.kernel);
     run.tell_results = false;
     run.allowed = options.allowed;
+    run.count_if(options.counts)?;
     run.start(options.cold, &mut Kept::default())?;
     let module = match project {
         Some(project) => Some(Module::build(lab, &mut run, project, kernel, options)?),
@@ -385,7 +394,10 @@ fn command_in(
         Some(module) => outcome.and_then(|()| run.load(module)),
         None => outcome,
     };
-    let outcome = outcome.and_then(|()| run.program(process, terminal)).and_then(|()| run.power_off(None));
+    let outcome = outcome
+        .and_then(|()| run.program(process, terminal))
+        .and_then(|()| run.take_counts())
+        .and_then(|()| run.power_off(None));
     run.finish(outcome)
 }
 

@@ -24,6 +24,7 @@ use crate::error::{Context, Error, Result};
 use crate::event::Event;
 use crate::kernel::{Kernel, depends_of_file, read_module};
 use crate::machine::{Accelerator, Machine};
+use crate::profile::Counted;
 use crate::project::{self, Manifest, Timeouts};
 use crate::session::{Collect, Listener, Lost, Session};
 use crate::share::{self, Place, Shown, Unshared};
@@ -74,6 +75,8 @@ pub(super) struct Run<'a> {
     pub(super) before: Option<Listing>,
     /// The counters of the module, where it was built for coverage.
     pub(super) reading: Option<Reading>,
+    /// What was counted in the machine.
+    pub(super) counted: Option<Counted>,
 }
 
 /// A step's result: on, or to the end.
@@ -137,6 +140,7 @@ impl<'a> Run<'a> {
             looks: false,
             before: None,
             reading: None,
+            counted: None,
         };
         run.phase(Phase::Provision, started.elapsed());
         Ok(run)
@@ -435,6 +439,7 @@ impl<'a> Run<'a> {
             phases: std::mem::take(&mut self.phases),
             tests: std::mem::take(&mut self.results),
             splats,
+            counted: self.counted.take().into_iter().collect(),
             console: dir.join("console.log"),
             dir,
         })

@@ -12,6 +12,7 @@ mod kernel;
 mod log;
 mod machine;
 mod module;
+mod profile;
 mod watch;
 mod whole;
 
@@ -48,6 +49,7 @@ pub(crate) fn dispatch(lab: &Lab, cli: &Cli, interrupt: &Interrupt) -> Result<u8
         Command::Run(arguments) => machine::run(lab, &cli.project, arguments),
         Command::Shell(arguments) => machine::shell(lab, &cli.project, arguments),
         Command::Gdb(arguments) => gdb::gdb(lab, &cli.project, arguments, interrupt),
+        Command::Profile(arguments) => profile::profile(lab, &cli.project, arguments),
         Command::Up(arguments) => environment::up(lab, &cli.project, arguments).map(|()| 0),
         Command::Ps => {
             environment::ps(lab);
@@ -117,6 +119,7 @@ impl From<&RunArgs> for run::Options {
             kernel_decides: arguments.no_check,
             cold: arguments.cold,
             life_only: false,
+            counts: false,
             allowed: arguments.allow.iter().copied().collect(),
         }
     }
