@@ -290,10 +290,10 @@ impl<'a> Booting<'a> {
     }
 
     /// Saves the machine when its agent has done once what each run will have it do: what a kernel does for the
-    /// first time takes longer.
+    /// first time takes longer. It waits for a moment: on a very busy host a kernel may find its timer wanting, and do
+    /// without any, and nobody who waits in such a machine ever comes to an end.
     fn save(&mut self, unfinished: &Unfinished) -> Result<Version, Lost> {
-        let arguments = vec!["true".to_owned()];
-        let program = Process::new(arguments);
+        let program = Process::new(vec!["sleep".to_owned(), "0.01".to_owned()]);
         self.session.send(&Request::Run(program))?;
         self.session.request(&Request::StdinEnd, REHEARSAL)?;
         if let Some(splat) = self.session.splats().first() {
