@@ -115,6 +115,9 @@ pub struct Machine {
     pub start: Start,
     /// Where a debugger can connect: the path of a socket that QEMU makes.
     pub debugger: Option<PathBuf>,
+    /// Whether its clock counts instructions: each takes a nanosecond of its time, and its time stamp counter goes up
+    /// by one. It is emulated, with one processor.
+    pub counted: bool,
 }
 
 /// QEMU's ends of sockets, as file descriptor numbers in its process.
@@ -138,6 +141,10 @@ impl Machine {
         line.option("-machine", self.machine_option());
         line.option("-cpu", self.accelerator.processor());
         line.option("-smp", self.processors.to_string());
+        if self.counted {
+            // A processor that waits has its next timer at once, so the host's clock has no part in it.
+            line.option("-icount", "shift=0,sleep=off");
+        }
         line.option("-m", format!("{}k", self.memory.0 >> 10));
         if self.pvh {
             line.option("-bios", "qboot.rom");
@@ -210,7 +217,9 @@ impl Machine {
         if self.processors == 1 {
             parameters.push("noreplace-smp".to_owned());
         }
-        if let (Accelerator::Tcg, Some(khz)) = (self.accelerator, self.tsc_khz) {
+        // What counts instructions of a nanosecond each has this frequency, whatever the host's.
+        let khz = if self.counted { Some(1_000_000) } else { self.tsc_khz };
+        if let (Accelerator::Tcg, Some(khz)) = (self.accelerator, khz) {
             parameters.push(format!("tsc_early_khz={khz}"));
             // On a busy host the guest would see its counter drift, and say so.
             parameters.push("tsc=reliable".to_owned());
@@ -285,6 +294,7 @@ mod tests {
             talkative: false,
             start: Start::PowerOn,
             debugger: None,
+            counted: false,
         }
     }
 
@@ -395,6 +405,15 @@ mod tests {
         insta::assert_snapshot!(difference(Machine { debugger: socket, ..machine() }), @"
         > -chardev socket,id=debugger,path=/t/a,,b/gdb,server=on,wait=off
         > -gdb chardev:debugger
+        ");
+    }
+
+    #[test]
+    fn a_counted_machine_has_a_clock_of_instructions() {
+        insta::assert_snapshot!(difference(Machine { counted: true, ..machine() }), @"
+        < -append console=ttyS0 quiet panic=-1 reboot=t cryptomgr.notests psi=0 noautogroup vexlab.machine=30313233343536373839616263646566 noreplace-smp tsc_early_khz=2600000 tsc=reliable
+        > -icount shift=0,sleep=off
+        > -append console=ttyS0 quiet panic=-1 reboot=t cryptomgr.notests psi=0 noautogroup vexlab.machine=30313233343536373839616263646566 noreplace-smp tsc_early_khz=1000000 tsc=reliable
         ");
     }
 

@@ -402,6 +402,7 @@ mod tests {
             talkative: false,
             start: Start::PowerOn,
             debugger: None,
+            counted: false,
         }
     }
 
@@ -438,6 +439,7 @@ mod tests {
             Machine { processors: 2, ..machine.clone() },
             Machine { tsc_khz: None, ..machine.clone() },
             Machine { talkative: true, ..machine.clone() },
+            Machine { counted: true, ..machine.clone() },
             Machine { image: machine.initramfs.clone(), ..machine.clone() },
             Machine { initramfs: machine.image.clone(), ..machine.clone() },
             Machine { disks: disk("a", 1 << 20), ..machine.clone() },

@@ -310,6 +310,7 @@ impl Kind {
                     memory: Size(tiny.memory),
                     processors: tiny.processors,
                     disks: tiny.disks.iter().copied().map(Size).collect(),
+                    counted: false,
                 };
                 let limit = Duration::from_secs(tiny.boot_limit);
                 let wanted = Wanted { machine, accelerator: tiny.accelerator, cold, limit };

@@ -93,6 +93,10 @@ pub struct Machine {
     pub processors: u16,
     /// Fresh, empty disks.
     pub disks: Vec<Size>,
+    /// Whether its clock is to count instructions, which takes emulation and one processor, whatever else is said. It
+    /// is what is done in the machine that asks for it, not the file.
+    #[serde(skip)]
+    pub counted: bool,
 }
 
 /// The `[timeouts]` table, in seconds.
@@ -349,7 +353,7 @@ impl Manifest {
 
 impl Default for Machine {
     fn default() -> Self {
-        Self { memory: Size(256 << 20), processors: 1, disks: Vec::new() }
+        Self { memory: Size(256 << 20), processors: 1, disks: Vec::new(), counted: false }
     }
 }
 

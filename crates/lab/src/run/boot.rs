@@ -64,6 +64,8 @@ pub(super) fn describe(
     dir: &Path,
 ) -> Result<Machine> {
     let qemu = find_qemu()?;
+    // What counts instructions is the emulator.
+    let accelerator = if wanted.counted { Some(Accelerator::Tcg) } else { accelerator };
     let board = match kernel.config().state("CONFIG_VIRTIO_MMIO") {
         kernel::State::No => Board::Q35,
         kernel::State::Yes | kernel::State::Module => Board::Microvm,
@@ -83,12 +85,13 @@ pub(super) fn describe(
         initramfs: initramfs::provide(lab, &busybox, kernel.config(), &modules)?,
         marker: Marker::new(crate::random_bytes().context(|| "read random bytes".to_owned())?),
         memory: wanted.memory,
-        processors: wanted.processors,
+        processors: if wanted.counted { 1 } else { wanted.processors },
         disks: Vec::new(),
         tsc_khz: tsc_khz(&host::processor()),
         talkative: false,
         start: Start::PowerOn,
         debugger: None,
+        counted: wanted.counted,
     };
     if accelerator.is_none() {
         machine.accelerator = accel::find(lab, &machine)?.accelerator();
