@@ -67,6 +67,23 @@ pub fn keep(number: u64) {
     black_box(number);
 }
 
+/// The same number, of which the compiler knows nothing any more: what is computed of it is computed in each turn.
+#[inline(always)]
+#[must_use]
+pub fn hide(number: u64) -> u64 {
+    #[cfg(target_pointer_width = "64")]
+    {
+        let mut hidden = number;
+        // SAFETY: needed because `black_box` writes to memory. There is no instruction in it.
+        unsafe {
+            core::arch::asm!("/* {} */", inout(reg) hidden, options(nomem, nostack, preserves_flags));
+        }
+        hidden
+    }
+    #[cfg(not(target_pointer_width = "64"))]
+    black_box(number)
+}
+
 /// Goes through a benchmark once on the host, where nothing is measured.
 ///
 /// # Panics

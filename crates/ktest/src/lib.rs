@@ -57,7 +57,7 @@ mod compare;
 use core::ffi::c_char;
 use core::fmt::{self, Debug, Write as _};
 
-pub use bench::{Bench, bench_on_host, keep};
+pub use bench::{Bench, bench_on_host, hide, keep};
 pub use ktest_macros::{kbench, ktest};
 
 /// Which layout [`Case`] and [`Test`] have: `KTEST_LAYOUT` in `vexlab/ktest.h`.
