@@ -10,6 +10,8 @@
 
 /// KVM, tried and remembered.
 mod accelerator;
+/// Benchmarks, and what they are held against.
+mod bench;
 /// A call of the program: started, fed, signalled, waited for, and never left behind.
 mod call;
 /// The folders of `tests/modules`: a module and the verdict expected of it.
@@ -71,6 +73,7 @@ fn main() {
     let mut trials = cases::trials();
     for tests in [
         accelerator::tests(),
+        bench::tests(),
         check::tests(),
         command_line::tests(),
         image::tests(),

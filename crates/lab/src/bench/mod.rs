@@ -21,9 +21,11 @@ pub use count::Count;
 pub use page::page;
 pub use time::Time;
 
+use crate::Lab;
 use crate::build::Built;
 use crate::error::Result;
 use crate::kernel::Kernel;
+use crate::project::Project;
 use crate::run;
 use guest::Sample;
 
@@ -94,13 +96,19 @@ impl Setting {
     ///
     /// # Errors
     ///
-    /// When the module can't be read.
-    pub(crate) fn of(kernel: &Kernel, built: &Built, mode: Mode, accelerator: &str) -> Result<Self> {
+    /// When the module can't be read, or its Rust compiler can't be asked.
+    pub(crate) fn of(
+        lab: &Lab,
+        project: &Project,
+        kernel: &Kernel,
+        built: &Built,
+        (mode, accelerator): (Mode, &str),
+    ) -> Result<Self> {
         Ok(Self {
             kernel: kernel.name().to_owned(),
             release: kernel.release().to_owned(),
             config: kernel.config().digest(),
-            compilers: compiler::of_module(&built.module)?,
+            compilers: compiler::of(lab, project, built)?,
             mode,
             accelerator: (mode == Mode::Timed).then(|| accelerator.to_owned()),
         })

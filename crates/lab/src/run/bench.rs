@@ -57,7 +57,7 @@ pub fn bench(
         let report = match &mut report {
             Some(report) => report,
             None => {
-                let setting = Setting::of(kernel, &module.built, order.mode, accelerator)?;
+                let setting = Setting::of(lab, project, kernel, &module.built, (order.mode, accelerator))?;
                 (watcher.begin)(&setting)?;
                 let module = project.called(order.options.build);
                 report.insert(Report { module, setting, benchmarks: Vec::new() })
@@ -179,6 +179,8 @@ impl Run<'_> {
         let names = text.and_then(|text| listed(path, &text, "benchmark"));
         let mut names = names.map_err(|why| Trouble::new(Class::TestFailed, why))?;
         names.retain(|name| order.wants(&format!("{}/{name}", table.name)));
+        // The link has them in an order of its own.
+        names.sort();
         Ok(names)
     }
 
