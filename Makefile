@@ -7,7 +7,7 @@ LOADERS = debian-6.1-cloud debian-6.12-cloud
 # The image that `make image-test` builds.
 IMAGE ?= debian-12
 
-.PHONY: demo test image-test lint fuzz bench loader-diff splats docs build prerequisites clean
+.PHONY: demo test image-test steady lint fuzz bench loader-diff splats docs build prerequisites clean
 
 ## demo: from VexFS's source to a verdict in a real kernel
 demo: build
@@ -20,6 +20,11 @@ test: prerequisites
 ## image-test: a whole distribution: built from packages, booted, reached by ssh, restored, and built in
 image-test: prerequisites
 	VEXLAB_TEST_IMAGE=$(IMAGE) $(CARGO) test --locked -p vexlab --test suite -- image::
+
+## steady: the same verdict, in the same words, each of RUNS times, of a healthy module and of five that crash
+RUNS ?= 100
+steady: prerequisites
+	VEXLAB_STEADY=$(RUNS) $(CARGO) test --locked -p vexlab --test suite -- steady::
 
 ## lint: formatting, clippy
 lint:

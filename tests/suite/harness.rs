@@ -45,7 +45,7 @@ pub(crate) fn plain(name: &str, limit: Duration, body: Body) -> Trial {
 }
 
 /// A test with a machine at a time. Its time begins when it is its turn and its kernel is there.
-pub(crate) fn machine(name: &str, limit: Duration, body: Body) -> Trial {
+pub(crate) fn machine(name: &str, limit: Duration, body: impl FnOnce(&Context) + Send + 'static) -> Trial {
     Trial::test(name, move || {
         provision(KERNEL);
         let _turn = Slot::wait();

@@ -338,7 +338,8 @@ fn building_and_testing_inside(context: &Context) {
         assert!(ended.stdout.contains(part), "{part}: {ended}");
     }
     let ended = test("init_oops");
-    assert!(ended.status == 14 && ended.stdout.contains("BUG: kernel NULL pointer dereference"), "{ended}");
+    let title = "kernel: NULL pointer dereference in init_oops_init+0x";
+    assert!(ended.status == 14 && ended.stdout.contains(title), "{ended}");
 
     let dir = context.case("good_c");
     fs::write(dir.join("good_c.c"), "#error no such luck\n").expect("the copy can be written");

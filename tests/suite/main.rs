@@ -59,6 +59,8 @@ mod selection;
 mod share;
 /// A shell in a machine, on a real terminal.
 mod shell;
+/// The same verdict a hundred times; by `make steady` only.
+mod steady;
 /// Places in the sources for what kernels print of crashes.
 mod traces;
 /// This repository's own module: the real thing.
@@ -94,6 +96,7 @@ fn main() {
         gdb::tests(),
         share::tests(),
         shell::tests(),
+        steady::tests(),
         traces::tests(),
         vexfs::tests(),
         watch::tests(),

@@ -330,6 +330,8 @@ pub enum Reply {
     Bye {
         /// The kernel's taint bits, as `/proc/sys/kernel/tainted` has them.
         taint: u64,
+        /// The same, when the agent had booted.
+        taint_before: u64,
         /// The modules that are still loaded, one name each.
         modules: Vec<String>,
     },

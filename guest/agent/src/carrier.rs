@@ -174,7 +174,7 @@ impl Carrier {
         let _ = self.children.read(&mut [0; 1024]);
         while let Some((process, ending)) = sys::reap() {
             let Some(index) = self.mounting.iter().position(|job| job.process() == process) else { continue };
-            let job = self.mounting.remove(index);
+            let mut job = self.mounting.remove(index);
             let channel = job.channel();
             let reply = job.conclude(ending, &mut self.port).map_err(nonsense)?;
             if reply == Reply::Done {

@@ -40,23 +40,26 @@ fn open_to_put(path: &str, mode: u32, append: bool) -> io::Result<File> {
 
 /// Reads a file to its end.
 pub(crate) fn read(path: String) -> io::Result<Job> {
-    with_output(path.clone(), move |output| {
+    with_output(path.clone(), move |mut output| {
         let file = File::open(&path).map_err(Step::Open.failed())?;
-        copy(file, output)
+        copy(file, &mut output)
     })
 }
 
-/// Writes `input` to a file in one call, and reads the answer through the same open file.
-pub(crate) fn ask(path: String, input: Vec<u8>) -> io::Result<Job> {
-    with_output(path.clone(), move |output| {
-        let mut file = OpenOptions::new().read(true).write(true).open(&path).map_err(Step::Open.failed())?;
-        if file.write(&input).map_err(Step::Write.failed())? != input.len() {
+/// Starts what answers questions: it writes the input to a file in one call, and reads the answer through the same open
+/// file, which it then closes. To copy the agent for each question would take an emulator longer than the questions.
+pub(crate) fn start_asker() -> io::Result<Job> {
+    let (ours, mut theirs) = io::pipe()?;
+    let outputs = [Some((file(ours), Stream::Stdout)), None];
+    Job::start_asker(Streams { outputs, ..Streams::default() }, move |path, input| {
+        let mut file = OpenOptions::new().read(true).write(true).open(path).map_err(Step::Open.failed())?;
+        if file.write(input).map_err(Step::Write.failed())? != input.len() {
             return Err(Failure { step: Step::Write, errno: libc::EIO });
         }
         // The answer begins at the file's beginning, and writing may have moved on from there. Files that
         // have no position can't be rewound, and needn't be.
         let _ = file.rewind();
-        copy(file, output)
+        copy(file, &mut theirs)
     })
 }
 
@@ -88,7 +91,7 @@ pub(crate) fn with_output(
 }
 
 /// Copies with large reads, because each may be a call into a module that makes up its text.
-fn copy(mut from: File, mut to: PipeWriter) -> Result<(), Failure> {
+fn copy(mut from: File, to: &mut PipeWriter) -> Result<(), Failure> {
     let mut bytes = vec![0; 64 << 10];
     loop {
         match from.read(&mut bytes) {

@@ -88,11 +88,15 @@ impl Failure {
         [self.step as u8, a, b, c, d]
     }
 
+    /// `None` is [`ANSWERED`], or nothing that a failure says.
     fn from_bytes([step, errno @ ..]: [u8; 5]) -> Option<Self> {
         let (step, _) = Step::ALL.into_iter().find(|(known, _)| *known as u8 == step)?;
         Some(Self { step, errno: i32::from_le_bytes(errno) })
     }
 }
+
+/// What a helper tells that has answered a question, and waits for the next one: no [`Failure`].
+const ANSWERED: [u8; 5] = [u8::MAX; 5];
 
 /// How the end of a process is told to the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,13 +118,13 @@ enum Report {
 }
 
 impl Report {
-    fn failure(self) -> Option<Failure> {
+    fn failure(&mut self) -> Option<Failure> {
         match self {
-            Self::Awaited(mut pipe) => {
+            Self::Awaited(pipe) => {
                 let mut told = [0; 5];
                 pipe.read_exact(&mut told).ok().and_then(|()| Failure::from_bytes(told))
             }
-            Self::Known(failure) => failure,
+            Self::Known(failure) => *failure,
         }
     }
 }
@@ -157,6 +161,8 @@ pub(crate) struct Job {
     kind: Kind,
     object: String,
     report: Report,
+    /// Where a helper that answers several questions reads them.
+    questions: Option<PipeWriter>,
     input: Option<Input>,
     outputs: [Option<(File, Stream)>; 2],
     terminal: Option<File>,
@@ -182,6 +188,36 @@ impl Job {
         Ok(Self::new(process, kind, object, streams, Report::Awaited(report)))
     }
 
+    /// Starts a copy of the agent that does `work` for each question that it is then [asked](Job::ask).
+    pub(crate) fn start_asker(
+        streams: Streams,
+        mut work: impl FnMut(&str, &[u8]) -> Result<(), Failure>,
+    ) -> io::Result<Self> {
+        let (report, mut told) = io::pipe()?;
+        sys::make_nonblocking(&report)?;
+        streams.make_nonblocking()?;
+        let (mut asked, questions) = io::pipe()?;
+        let process = sys::fork(move || {
+            while let Ok((path, input)) = read_question(&mut asked) {
+                let answer = work(&path, &input).map_or_else(Failure::to_bytes, |()| ANSWERED);
+                if told.write_all(&answer).is_err() {
+                    break;
+                }
+            }
+            1
+        })?;
+        let mut job = Self::new(process, Kind::Helper, String::new(), streams, Report::Awaited(report));
+        job.questions = Some(questions);
+        Ok(job)
+    }
+
+    /// Has a helper that answers questions answer this one, about a file.
+    pub(crate) fn ask(mut self, path: String, input: &[u8]) -> io::Result<Self> {
+        let questions = self.questions.as_mut().ok_or(io::ErrorKind::InvalidInput)?;
+        questions.write_all(&question(&path, input))?;
+        Ok(Self { object: path, output_left: WINDOW, ..self })
+    }
+
     /// Starts a process that becomes a program by `exec`, which runs in this process's memory and returns only
     /// if it fails. `object` is what that is, for messages.
     pub(crate) fn spawn(object: String, streams: Streams, exec: &dyn Fn() -> Failure) -> io::Result<Self> {
@@ -204,6 +240,7 @@ impl Job {
             kind,
             object,
             report,
+            questions: None,
             input,
             outputs,
             terminal,
@@ -242,6 +279,14 @@ impl Job {
     pub(crate) fn wanted_output(&self, index: usize) -> RawFd {
         let output = self.outputs[index].as_ref().filter(|_| self.output_left > 0);
         output.map_or(-1, |(file, _)| file.as_raw_fd())
+    }
+
+    /// The descriptor to wait for until a helper has answered, or -1.
+    pub(crate) fn wanted_answer(&self) -> RawFd {
+        match &self.report {
+            Report::Awaited(pipe) if self.questions.is_some() => pipe.as_raw_fd(),
+            _ => -1,
+        }
     }
 
     /// Lets so much more output be sent.
@@ -330,9 +375,9 @@ impl Job {
         Ok(0)
     }
 
-    /// Sends what is left of the output of a job that has ended, and returns the reply which ends the
+    /// Sends what is left of the output of a job that has ended, or has answered, and returns the reply which ends the
     /// request.
-    pub(crate) fn conclude(mut self, ending: Ending, port: &mut Port) -> Result<Reply, FrameError> {
+    pub(crate) fn conclude(&mut self, ending: Ending, port: &mut Port) -> Result<Reply, FrameError> {
         for index in 0..self.outputs.len() {
             self.output_left = READ_AFTER_END;
             while self.output_left > 0 && self.read_output(index, port)? > 0 {}
@@ -364,6 +409,27 @@ fn tell(mut told: PipeWriter, result: Result<(), Failure>) -> i32 {
     1
 }
 
+/// A question as it is written to a helper: two lengths of four bytes, the path, the input.
+fn question(path: &str, input: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(8 + path.len() + input.len());
+    // Both came in one message, whose length four bytes can hold.
+    bytes.extend((path.len() as u32).to_le_bytes());
+    bytes.extend((input.len() as u32).to_le_bytes());
+    bytes.extend(path.as_bytes());
+    bytes.extend(input);
+    bytes
+}
+
+/// In the helper: the next question, as a path and the input.
+fn read_question(from: &mut impl Read) -> io::Result<(String, Vec<u8>)> {
+    let mut lengths = [[0; 4]; 2];
+    from.read_exact(lengths.as_flattened_mut())?;
+    let [mut path, mut input] = lengths.map(|length| vec![0; u32::from_le_bytes(length) as usize]);
+    from.read_exact(&mut path)?;
+    from.read_exact(&mut input)?;
+    Ok((String::from_utf8(path).map_err(|_| io::ErrorKind::InvalidData)?, input))
+}
+
 /// A pipe end, as a file.
 pub(crate) fn file(end: impl Into<OwnedFd>) -> File {
     File::from(end.into())
@@ -381,6 +447,16 @@ mod tests {
             assert_eq!(step.words(), words);
         }
         assert_eq!(Failure::from_bytes([Step::ALL.len() as u8, 0, 0, 0, 0]), None);
+        assert_eq!(Failure::from_bytes(ANSWERED), None);
+    }
+
+    #[test]
+    fn questions_come_apart_as_they_were_put() {
+        let bytes = [question("/a", b"one"), question("/b/c", b"")].concat();
+        let mut pipe = &bytes[..];
+        assert_eq!(read_question(&mut pipe).unwrap(), ("/a".to_owned(), b"one".to_vec()));
+        assert_eq!(read_question(&mut pipe).unwrap(), ("/b/c".to_owned(), Vec::new()));
+        assert_eq!(read_question(&mut pipe).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
     }
 
     #[test]

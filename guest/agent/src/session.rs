@@ -13,6 +13,7 @@ use crate::guard::Machine;
 use crate::job::{self, Job};
 use crate::kmsg::{self, Log};
 use crate::port::Port;
+use crate::sys::Ending;
 use crate::{carrier, helper, life, program, share, sys};
 
 /// How long the last message may take to be sent.
@@ -52,8 +53,9 @@ const LOG: usize = 1;
 const CHILDREN: usize = 2;
 const TASKS: usize = 3;
 
-/// How many places each task has: its input and its two outputs.
-const PLACES: usize = 3;
+/// How many places each task has: its input, its two outputs, and whether it has answered.
+const PLACES: usize = 4;
+const ANSWER: usize = 3;
 
 /// A request that a process carries out.
 struct Task {
@@ -74,6 +76,9 @@ pub(crate) struct Session<'m> {
     random: File,
     last_words: LastWords,
     tasks: Vec<Task>,
+    /// A helper that has answered, and waits for the next question. It is ended before anything else is done: modules
+    /// are judged by what is there before and after.
+    asker: Option<Job>,
     /// Whether the host has said hello.
     open: bool,
     /// Whether `lo` was brought up. It takes longer than the rest of the agent's booting, so it is done
@@ -107,6 +112,7 @@ impl<'m> Session<'m> {
             random,
             last_words,
             tasks: Vec::new(),
+            asker: None,
             open: false,
             loopback: false,
             more_requests: false,
@@ -148,6 +154,7 @@ impl<'m> Session<'m> {
             self.receive()?;
         }
         self.serve_tasks()?;
+        self.collect_answers()?;
         if self.is_ready(CHILDREN) {
             self.collect_children()?;
         }
@@ -165,7 +172,7 @@ impl<'m> Session<'m> {
             if places[0].revents != 0 {
                 job.write_input();
             }
-            for (index, place) in places[1..].iter().enumerate() {
+            for (index, place) in places[1..ANSWER].iter().enumerate() {
                 if place.revents != 0 {
                     job.read_output(index, &mut self.port)?;
                 }
@@ -212,6 +219,7 @@ impl<'m> Session<'m> {
             watch(job.wanted_input(), libc::POLLOUT);
             watch(unless(full, job.wanted_output(0)), libc::POLLIN);
             watch(unless(full, job.wanted_output(1)), libc::POLLIN);
+            watch(unless(full, job.wanted_answer()), libc::POLLIN);
         }
         let longest = if self.more_requests && self.takes_requests() {
             Some(Duration::ZERO)
@@ -247,13 +255,56 @@ impl<'m> Session<'m> {
         Ok(())
     }
 
+    /// Ends the requests that helpers have answered.
+    fn collect_answers(&mut self) -> Result<(), End> {
+        let places = self.watched[TASKS..].chunks_exact(PLACES);
+        let has_answered = |place: &libc::pollfd| place.revents & libc::POLLIN != 0;
+        let mut answered: Vec<bool> = places.map(|places| has_answered(&places[ANSWER])).collect();
+        // The last one first: what is taken out moves those behind it.
+        while let Some(has_answered) = answered.pop() {
+            if has_answered {
+                let Task { mut job, .. } = self.tasks.remove(answered.len());
+                let reply = job.conclude(Ending::Status(0), &mut self.port)?;
+                self.finish(job.channel(), reply)?;
+                self.rest(job);
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps a helper for the next question.
+    fn rest(&mut self, asker: Job) {
+        self.end_asker();
+        self.asker = Some(asker);
+    }
+
+    /// Ends the helper that waits for a question. It does nothing, so that it may be killed.
+    fn end_asker(&mut self) {
+        if let Some(asker) = self.asker.take() {
+            let _ = asker.signal(libc::SIGKILL);
+        }
+    }
+
+    /// Has a helper answer a question: one that waits for it, or a new one.
+    fn ask(&mut self, channel: Channel, path: String, input: &[u8]) -> Result<(), End> {
+        let waiting = self.asker.take();
+        self.begin(channel, format!("ask {path}"), |_| {
+            // It may have been killed.
+            match waiting.and_then(|asker| asker.ask(path.clone(), input).ok()) {
+                Some(job) => Ok(job),
+                None => helper::start_asker()?.ask(path, input),
+            }
+        })
+    }
+
     /// Collects every process that has ended, orphans among them, and ends the request whose process did.
     fn collect_children(&mut self) -> Result<(), End> {
         // How many have ended isn't told; that the signal came is all that is read here.
         let _ = self.children.read(&mut [0; 1024]);
         while let Some((process, ending)) = sys::reap() {
+            self.asker.take_if(|asker| asker.process() == process);
             if let Some(index) = self.tasks.iter().position(|task| task.job.process() == process) {
-                let job = self.tasks.remove(index).job;
+                let mut job = self.tasks.remove(index).job;
                 let channel = job.channel();
                 let reply = job.conclude(ending, &mut self.port)?;
                 self.finish(channel, reply)?;
@@ -289,9 +340,7 @@ impl<'m> Session<'m> {
                 self.begin(channel, format!("put {path}"), |_| helper::put(path, mode, append, data))
             }
             Request::Read { path } => self.begin(channel, format!("read {path}"), |_| helper::read(path)),
-            Request::Ask { path, input } => {
-                self.begin(channel, format!("ask {path}"), |_| helper::ask(path, input))
-            }
+            Request::Ask { path, input } => self.ask(channel, path, &input),
             Request::Load { path, parameters } => {
                 self.begin(channel, format!("load {path}"), |machine| helper::load(machine, path, parameters))
             }
@@ -393,6 +442,7 @@ impl<'m> Session<'m> {
         action: String,
         start: impl FnOnce(&Machine) -> io::Result<Job>,
     ) -> Result<(), End> {
+        self.end_asker();
         if self.tasks.iter().any(|task| task.job.channel() == channel) {
             return self.finish(channel, Reply::Failed { action, errno: libc::EBUSY });
         }
@@ -422,6 +472,7 @@ impl<'m> Session<'m> {
 /// What the kernel says of itself in the end.
 struct LastWords {
     taint: File,
+    taint_before: u64,
     /// A kernel that can't load modules has none.
     modules: Option<File>,
 }
@@ -433,16 +484,21 @@ impl LastWords {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             file => Some(file.map_err(|error| (MODULES, error))?),
         };
-        Ok(Self { taint: File::open(TAINT).map_err(|error| (TAINT, error))?, modules })
+        let taint = File::open(TAINT).map_err(|error| (TAINT, error))?;
+        Ok(Self { taint_before: read_taint(&taint).map_err(|error| (TAINT, error))?, taint, modules })
     }
 
     /// The end message, or the file that can't be read for it.
     fn say(&self, boot_modules: &[String]) -> Result<Reply, (&'static str, io::Error)> {
-        let taint = read_now(&self.taint).map_err(|error| (TAINT, error))?;
-        let taint = taint.trim_end().parse().map_err(|_| (TAINT, io::ErrorKind::InvalidData.into()))?;
+        let taint = read_taint(&self.taint).map_err(|error| (TAINT, error))?;
         let modules = self.modules.as_ref().map(read_now).transpose().map_err(|error| (MODULES, error))?;
-        Ok(Reply::Bye { taint, modules: loaded_since(boot_modules, &modules.unwrap_or_default()) })
+        let modules = loaded_since(boot_modules, &modules.unwrap_or_default());
+        Ok(Reply::Bye { taint, taint_before: self.taint_before, modules })
     }
+}
+
+fn read_taint(file: &File) -> io::Result<u64> {
+    read_now(file)?.trim_end().parse().map_err(|_| io::ErrorKind::InvalidData.into())
 }
 
 /// What a file that is open holds now, from its beginning.

@@ -26,7 +26,9 @@ use crate::machine::{Accelerator, Machine};
 use crate::project::{self, Manifest, Timeouts};
 use crate::session::{Collect, Listener, Lost, Session};
 use crate::share::{self, Place, Shown, Unshared};
-use crate::splat::{Expectation, Kinds, ModuleFile, Splat, judge, merge, parse_lines, symbolise};
+use crate::splat::{
+    Expectation, Kinds, ModuleFile, Splat, judge, merge, parse_lines, symbolise, unexplained_taint,
+};
 use crate::verdict::{Class, Outcome, Phase, TestResult};
 
 /// A run on its way. Its folder is removed with it unless it comes to its end.
@@ -53,6 +55,8 @@ pub(super) struct Run<'a> {
     pub(super) allowed: Kinds,
     /// Whether a test has ended the machine, as it expects.
     pub(super) has_ended: bool,
+    /// The kernel's taint when it had booted, and in the end.
+    taint: Option<(u64, u64)>,
     exit: Option<Exit>,
     /// Where programs are started.
     pub(super) place: Place,
@@ -120,6 +124,7 @@ impl<'a> Run<'a> {
             expected: manifest.map(Manifest::expected).unwrap_or_default(),
             allowed: Kinds::default(),
             has_ended: false,
+            taint: None,
             exit: None,
             place: Place::default(),
             told: Told::default(),
@@ -339,7 +344,8 @@ impl<'a> Run<'a> {
             "powering off",
             &mut Collect::default(),
         )? {
-            Reply::Bye { taint, modules } => {
+            Reply::Bye { taint, taint_before, modules } => {
+                self.taint = Some((taint_before, taint));
                 if let Some(module) = unloaded.filter(|module| modules.contains(&module.kernel_name())) {
                     let reason = format!("{} is still loaded after it was unloaded", module.name);
                     return Err(Trouble::new(Class::UnloadFailed, reason));
@@ -394,6 +400,9 @@ impl<'a> Run<'a> {
         let session = self.session.as_ref().expect("as above");
         self.asked.attribute(&mut splats, session.log());
         self.symbolise(&mut splats);
+        if let Some((before, after)) = self.taint {
+            splats.extend(unexplained_taint(before, after, &splats));
+        }
         splats.iter().for_each(|splat| self.lab.reporter.event(&Event::Splat(splat)));
         let judged = judge(&splats, &self.expected, self.allowed);
         let log_lost = session.log().iter().any(|record| record.text == wire::LOST_RECORDS);

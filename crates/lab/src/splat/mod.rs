@@ -9,6 +9,7 @@ mod policy;
 mod report;
 mod start;
 mod symbolise;
+mod taint;
 #[cfg(test)]
 mod tests;
 mod title;
@@ -23,6 +24,7 @@ pub use line::{Line, merge};
 pub use page::kinds_page;
 pub use parser::{Parser, parse, parse_lines};
 pub use policy::{Expectation, Judged, Kinds, judge, kind_named};
+pub use taint::unexplained_taint;
 
 /// What the kernel complains of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -82,6 +84,8 @@ pub enum Kind {
     BadPage,
     /// A cache that was destroyed with objects in it.
     ObjectsRemaining,
+    /// A taint of which no report tells.
+    Taint,
     /// The end of the kernel, for a reason that has no kind of its own.
     Panic,
 }
@@ -207,7 +211,7 @@ impl Frame {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::Bug,
         Self::RustPanic,
         Self::PageFault,
@@ -235,6 +239,7 @@ impl Kind {
         Self::OutOfMemory,
         Self::BadPage,
         Self::ObjectsRemaining,
+        Self::Taint,
         Self::Panic,
     ];
 
@@ -268,6 +273,7 @@ impl Kind {
             Self::OutOfMemory => "out-of-memory",
             Self::BadPage => "bad-page",
             Self::ObjectsRemaining => "objects-remaining",
+            Self::Taint => "taint",
             Self::Panic => "panic",
         }
     }
@@ -304,7 +310,8 @@ impl Kind {
             | Self::Kmemleak
             | Self::OutOfMemory
             | Self::BadPage
-            | Self::ObjectsRemaining => Severity::Warning,
+            | Self::ObjectsRemaining
+            | Self::Taint => Severity::Warning,
         }
     }
 }

@@ -46,6 +46,10 @@ impl Kind {
             Self::OutOfMemory => "Memory ran out, and the kernel killed a process for it.",
             Self::BadPage => "A page in a state that it can't be in.",
             Self::ObjectsRemaining => "A slab cache that was destroyed with objects in it.",
+            Self::Taint => {
+                "The kernel's taint says that it warned, found memory damaged, or that a module was loaded or unloaded by force, \
+                 and no report tells of it."
+            }
             Self::Panic => "A panic for a reason that is of no kind above.",
         }
     }

@@ -49,24 +49,29 @@ impl Block {
         Some(())
     }
 
-    /// Fills all of it with bytes that depend on their place.
+    /// Where bytes are written and looked at: everywhere, and in what is large several times in each page.
+    fn places(&self) -> impl Iterator<Item = usize> {
+        let size = self.layout.size();
+        (0..size).step_by(if size > 1 << 20 { 251 } else { 1 }).chain(size.checked_sub(1))
+    }
+
+    /// Fills it with bytes that depend on their place.
     fn fill(&mut self) {
-        for index in 0..self.layout.size() {
+        for index in self.places() {
             // SAFETY: needed to write to memory that no value owns. The index is inside of it.
             unsafe { self.start.add(index).write_volatile(pattern(index)) }
         }
     }
 
-    /// How many bytes at its beginning are as wanted. Only for memory that was written before.
+    /// How many bytes at its beginning are as wanted. Only for memory that was filled before, or zeroed.
     fn count(&self, wanted: fn(usize) -> u8) -> usize {
-        (0..self.layout.size())
-            .take_while(|&index| {
-                // SAFETY: needed to read memory that no value owns. The index is inside of it, and the
-                // byte was written, or zeroed, before.
-                let byte = unsafe { self.start.add(index).read_volatile() };
-                byte == wanted(index)
-            })
-            .count()
+        let is_wrong = |index: &usize| {
+            // SAFETY: needed to read memory that no value owns. The index is inside of it, and the
+            // byte was written, or zeroed, before.
+            let byte = unsafe { self.start.add(*index).read_volatile() };
+            byte != wanted(*index)
+        };
+        self.places().find(is_wrong).unwrap_or(self.layout.size())
     }
 }
 
@@ -78,7 +83,7 @@ impl Drop for Block {
 }
 
 fn pattern(index: usize) -> u8 {
-    (index % 251) as u8
+    (index % 253) as u8
 }
 
 /// From a few bytes to what only `vmalloc()` has.

@@ -14,6 +14,7 @@ use crate::run::splats::ended_by;
 use crate::run::testing::listed;
 use crate::run::trouble::{Trouble, of_taint};
 use crate::share::SOURCE;
+use crate::splat::Line;
 use crate::verdict::{Class, Outcome, Phase};
 
 /// Why what needs the Rust side is skipped.
@@ -78,7 +79,8 @@ exec insmod "$module" "$@""#;
             let before = self.seen.log.len();
             // The log is what tells; that it can't be had is told by what follows.
             let _ = self.state();
-            let log = self.seen.log[before..].iter().map(|line| format!("kernel: {line}"));
+            let log = self.seen.log[before..].iter();
+            let log = log.map(|line| format!("kernel: {}", Line::of_console(line).text));
             let (class, what) = match said.status {
                 ..0 => (Class::Oops, "the kernel killed the caller"),
                 _ => (Class::RefusedByKernel, "it was refused"),
