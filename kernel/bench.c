@@ -7,6 +7,7 @@
 
 #include <linux/compiler.h>
 #include <linux/crc32.h>
+#include <linux/limits.h>
 #include <linux/mm.h>
 #include <linux/rbtree.h>
 #include <linux/slab.h>
@@ -54,6 +55,29 @@ static opaque u64 c_through(u64 number)
 	number = c_empty(number);
 	OPTIMIZER_HIDE_VAR(number);
 	return number;
+}
+
+KTEST(empty, test)
+{
+	KTEST_EXPECT_EQ(test, vexfs_rs_bench_empty(7), 7);
+	KTEST_EXPECT_EQ(test, vexfs_rs_bench_empty(0), 0);
+	KTEST_EXPECT_EQ(test, vexfs_rs_bench_empty(U64_MAX), U64_MAX);
+}
+
+KTEST(first, test)
+{
+	static const u8 data[] = { 7, 8 };
+
+	KTEST_EXPECT_EQ(test, vexfs_rs_bench_first(data, sizeof(data)), 7);
+	KTEST_EXPECT_EQ(test, vexfs_rs_bench_first(data + 1, 1), 8);
+	KTEST_EXPECT_EQ(test, vexfs_rs_bench_first(data, 0), 0);
+	KTEST_EXPECT_EQ(test, vexfs_rs_bench_first(NULL, 0), 0);
+}
+
+KTEST(length, test)
+{
+	KTEST_EXPECT_EQ(test, vexfs_rs_bench_length("vexfs"), 5);
+	KTEST_EXPECT_EQ(test, vexfs_rs_bench_length(""), 0);
 }
 
 KBENCH(c_c, bench)

@@ -3,7 +3,7 @@
 
 use core::ffi::{CStr, c_char};
 
-use ktest::{Bench, kbench, keep};
+use ktest::{Bench, Test, kbench, keep, ktest};
 
 use crate::{c, incoming};
 
@@ -44,4 +44,13 @@ fn rust_c(bench: &mut Bench) {
 #[kbench(name = "call.rust_c_rust")]
 fn rust_c_rust(bench: &mut Bench) {
     bench.iter(|| keep(c::bench_through(7)));
+}
+
+#[ktest(name = "call.to_c")]
+fn to_c(test: &mut Test) {
+    for number in [0, 7, u64::MAX] {
+        if c::bench_empty(number) != number || c::bench_through(number) != number {
+            test.fail_bytes(b"another number came back");
+        }
+    }
 }
