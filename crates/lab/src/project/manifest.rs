@@ -279,8 +279,17 @@ impl Manifest {
 
     /// What the kernel is expected to report, by the test that expects it.
     pub fn expected(&self) -> Vec<(String, Vec<Expectation>)> {
-        let tests = self.tests.iter().filter(|test| !test.expect.is_empty());
-        tests.map(|test| (test.name.clone(), test.expect.clone())).collect()
+        let mut expected: Vec<(String, Vec<Expectation>)> = Vec::new();
+        for test in &self.tests {
+            for one in &test.expect {
+                let name = one.test.iter().fold(test.name.clone(), |name, part| format!("{name}/{part}"));
+                match expected.iter_mut().find(|(other, _)| *other == name) {
+                    Some((_, all)) => all.push(one.clone()),
+                    None => expected.push((name, vec![one.clone()])),
+                }
+            }
+        }
+        expected
     }
 
     fn validate(&self) -> Result<(), (&'static str, String, String)> {
@@ -407,9 +416,14 @@ impl TryFrom<TestTable> for Test {
                     "test `{name}`: `kill-at` is for what a program prints, so it goes with `run`"
                 ));
             }
-            Check::Ktests(_) if !table.expect.is_empty() => {
+            Check::Ktests(_) if table.expect.iter().any(|expected| expected.test.is_none()) => {
                 return Err(format!(
-                    "test `{name}`: `expect` is of one test, so it goes with `run` or `ktap`, not with `ktests`"
+                    "test `{name}`: `expect` says in `test` in which of the file's tests the report is to come"
+                ));
+            }
+            Check::Ktap(_) | Check::Run(_) if table.expect.iter().any(|expected| expected.test.is_some()) => {
+                return Err(format!(
+                    "test `{name}`: `test` in `expect` names one of a file's tests, so it goes with `ktests`"
                 ));
             }
             _ => {}
@@ -683,6 +697,20 @@ mod tests {
         ");
         let oops = "splat = \"bug\"\npattern = \"in f+\"\nreason = \"x\"";
         assert_eq!(Manifest::parse(&format!("{GOOD}{}", test("one", oops))).unwrap().expected().len(), 1);
+        let of_a_file = |expect: &str| {
+            format!("{GOOD}[[test]]\nname = \"k\"\nktests = \"/t\"\n[[test.expect]]\n{oops}\n{expect}")
+        };
+        insta::assert_snapshot!(expect(&format!("{oops}\ntest = \"c.a\"")), @r"
+        4:1: test `t`: `test` in `expect` names one of a file's tests, so it goes with `ktests`
+        help: `vexlab init` in an empty folder writes an example with every key
+        ");
+        insta::assert_snapshot!(problem(&of_a_file("")), @r"
+        4:1: test `k`: `expect` says in `test` in which of the file's tests the report is to come
+        help: `vexlab init` in an empty folder writes an example with every key
+        ");
+        let twice = format!("test = \"c.a\"\n[[test.expect]]\n{oops}\ntest = \"c.a\"\n");
+        let expected = Manifest::parse(&of_a_file(&twice)).unwrap().expected();
+        assert_eq!((expected.len(), expected[0].0.as_str(), expected[0].1.len()), (1, "k/c.a", 2));
     }
 
     #[test]

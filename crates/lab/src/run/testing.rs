@@ -10,7 +10,7 @@ use super::errno_text;
 use super::plan::Unit;
 use super::steps::{Run, SHOWN_LINES, WITHOUT_RUST, unexpected};
 use super::trouble::Trouble;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, nearest};
 use crate::event::Event;
 use crate::ktap;
 use crate::project::Check;
@@ -90,7 +90,11 @@ impl Run<'_> {
     fn list_ktests(&mut self, name: &str, path: &str, limit: Duration) -> Step<Done> {
         let started = Instant::now();
         let text = self.text(name, &Request::Read { path: path.to_owned() }, limit)?;
-        match text.and_then(|text| listed(path, &text, "test")) {
+        let tests = text.and_then(|text| listed(path, &text, "test")).and_then(|tests| {
+            let named = self.expecting().filter_map(|test| test.strip_prefix(name)?.strip_prefix('/'));
+            are_all_listed(path, &tests, named).map(|()| tests)
+        });
+        match tests {
             Ok(tests) => Ok(Done::Listed(tests)),
             Err(why) => Ok(self.failed(name, started, vec![why])),
         }
@@ -199,6 +203,18 @@ pub(super) fn listed(path: &str, text: &str, what: &str) -> std::result::Result<
     }
 }
 
+/// Whether a file has the tests of which something is expected. Why not, where it doesn't.
+fn are_all_listed<'a>(
+    path: &str,
+    tests: &[String],
+    mut named: impl Iterator<Item = &'a str>,
+) -> std::result::Result<(), String> {
+    let Some(unknown) = named.find(|name| !tests.iter().any(|test| test == name)) else { return Ok(()) };
+    let meant = nearest(unknown, tests.iter().map(String::as_str));
+    let meant = meant.map(|meant| format!("; did you mean `{meant}`?")).unwrap_or_default();
+    Err(format!("something is expected of `{unknown}`, which is no test of {path}{meant}"))
+}
+
 /// Keeps a program's output, and looks for a text in it.
 struct Until<'a> {
     all: Collect,
@@ -241,6 +257,14 @@ mod tests {
         insta::assert_snapshot!(problem("a\n\nb\n"), @"/t is no list of tests: `` is no name of one");
         insta::assert_snapshot!(problem("a\nb\na\n"), @"/t has two tests called `a`");
         insta::assert_snapshot!(problem(&"a\n".repeat(10_001)), @"/t lists 10001 tests, and 10000 is the most");
+    }
+
+    #[test]
+    fn what_is_expected_is_expected_of_a_test_that_there_is() {
+        let tests = ["c.before".to_owned(), "c.oopses".to_owned()];
+        assert_eq!(are_all_listed("/t", &tests, ["c.oopses"].into_iter()), Ok(()));
+        let problem = are_all_listed("/t", &tests, ["c.oops"].into_iter()).unwrap_err();
+        insta::assert_snapshot!(problem, @"something is expected of `c.oops`, which is no test of /t; did you mean `c.oopses`?");
     }
 
     #[test]

@@ -39,6 +39,8 @@ pub struct Expectation {
     pub pattern: String,
     /// Why it is to come.
     pub reason: String,
+    /// Of a file's tests the one in which it is to come.
+    pub test: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -47,17 +49,18 @@ struct Table {
     splat: String,
     pattern: String,
     reason: String,
+    test: Option<String>,
 }
 
 impl TryFrom<Table> for Expectation {
     type Error = String;
 
     fn try_from(table: Table) -> Result<Self, String> {
-        let Table { splat, pattern, reason } = table;
+        let Table { splat, pattern, reason, test } = table;
         if reason.trim().is_empty() {
             return Err(format!("`{splat}` is expected without a reason: say in `reason` why it is to come"));
         }
-        Ok(Self { kind: kind_named(&splat)?, pattern, reason })
+        Ok(Self { kind: kind_named(&splat)?, pattern, reason, test })
     }
 }
 
@@ -132,8 +135,12 @@ mod tests {
     #[test]
     fn only_the_test_that_expects_a_report_may_have_it() {
         let mut splats = parse("[    1.000000] WARNING: CPU: 0 PID: 1 at m.c:1 f+0x5/0x10 [m]\n");
-        let expectation =
-            |kind, pattern: &str| Expectation { kind, pattern: pattern.into(), reason: "x".into() };
+        let expectation = |kind, pattern: &str| Expectation {
+            kind,
+            pattern: pattern.into(),
+            reason: "x".into(),
+            test: None,
+        };
         let failures = |splats: &[Splat], expectation: Expectation, allowed: &[Kind]| {
             let expected = [("t".to_owned(), vec![expectation])];
             judge(splats, &expected, allowed.iter().copied().collect()).failures.len()
