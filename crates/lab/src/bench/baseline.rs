@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::guest::Sample;
-use super::{Benchmark, Measured, Report, Setting, VERSION, time};
+use super::{Benchmark, Measured, Order, Report, Setting, VERSION, time};
 use crate::cache::{make_dir, write_atomically};
 use crate::error::{Context, Error, Result};
 use crate::project::Project;
@@ -205,16 +205,27 @@ impl Baseline {
         }
     }
 
-    /// Says of each benchmark of a report how it compares. One that is not in the baseline is left as it is.
+    /// Says of each benchmark of a report how it compares. One that is not in the baseline is left as it is; one that is,
+    /// and was to be measured, fails where there is no result of it now.
     ///
     /// # Errors
     ///
     /// As [`check`](Self::check).
-    pub fn compare(&self, name: &str, report: &mut Report) -> Result<()> {
+    pub fn compare(&self, name: &str, order: &Order, report: &mut Report) -> Result<()> {
         let before = self.of_setting(name, &report.setting)?;
-        for benchmark in &mut report.benchmarks {
-            let old = before.benchmarks.iter().find(|old| old.name == benchmark.name);
-            benchmark.change = old.and_then(|old| Change::between(&old.result, &benchmark.result));
+        for old in before.benchmarks.iter().filter(|old| order.wants(&old.name)) {
+            let now = report.benchmarks.iter_mut().find(|benchmark| benchmark.name == old.name);
+            let Some(now) = now else {
+                let why = format!("the baseline {name} has it, and the module has it no more");
+                let result = Measured::Failed { why };
+                report.benchmarks.push(Benchmark { name: old.name.clone(), result, change: None });
+                continue;
+            };
+            now.change = Change::between(&old.result, &now.result);
+            if let Measured::Skipped { why } = &now.result {
+                let why = format!("it is skipped, and the baseline {name} has it: {why}");
+                now.result = Measured::Failed { why };
+            }
         }
         Ok(())
     }
@@ -241,7 +252,7 @@ mod tests {
 
     fn compared(before: i64, now: i64) -> (Verdict, bool) {
         let mut now = report(now);
-        Baseline::of(vec![report(before)]).compare("main", &mut now).unwrap();
+        Baseline::of(vec![report(before)]).compare("main", &Order::default(), &mut now).unwrap();
         let benchmark = &now.benchmarks[0];
         (benchmark.change.unwrap().verdict, benchmark.is_failure())
     }
@@ -251,6 +262,29 @@ mod tests {
         assert_eq!(compared(8, 8), (Verdict::NoChange, false));
         assert_eq!(compared(8, 9), (Verdict::Regressed, true));
         assert_eq!(compared(8, 7), (Verdict::Improved, true));
+    }
+
+    #[test]
+    fn what_there_was_a_result_of_has_one() {
+        let baseline = Baseline::of(vec![report(8)]);
+        let compared = |result: Option<Measured>, filter: &str| {
+            let mut now = report(8);
+            match result {
+                Some(result) => now.benchmarks[0].result = result,
+                None => now.benchmarks.clear(),
+            }
+            let order = Order { filters: vec![filter.to_owned()], ..Order::default() };
+            baseline.compare("main", &order, &mut now).unwrap();
+            now.benchmarks.first().map(|benchmark| (benchmark.is_failure(), benchmark.result.clone()))
+        };
+        let failed = |why: &str| Some((true, Measured::Failed { why: why.to_owned() }));
+        assert_eq!(compared(None, "c"), failed("the baseline main has it, and the module has it no more"));
+        assert_eq!(compared(None, "x"), None, "it was not to be measured");
+        let skipped = Measured::Skipped { why: "no disk".to_owned() };
+        assert_eq!(
+            compared(Some(skipped), "c"),
+            failed("it is skipped, and the baseline main has it: no disk")
+        );
     }
 
     #[test]

@@ -80,7 +80,7 @@ fn measure(
     match benched? {
         Benched::Finished(mut report) => {
             if let Some((name, baseline)) = baseline {
-                baseline.compare(name, &mut report)?;
+                baseline.compare(name, order, &mut report)?;
             }
             Ok(Ok(report))
         }
