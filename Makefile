@@ -7,7 +7,7 @@ LOADERS = debian-6.1-cloud debian-6.12-cloud
 # The image that `make image-test` builds.
 IMAGE ?= debian-12
 
-.PHONY: demo test image-test steady lint fuzz bench loader-diff splats docs build prerequisites clean
+.PHONY: demo test image-test steady lint fuzz bench coverage loader-diff splats docs build prerequisites clean
 
 ## demo: from VexFS's source to a verdict in a real kernel
 demo: build
@@ -48,6 +48,13 @@ bench: build
 	$(VEXLAB) bench --format markdown >> target/performance.md
 	mv target/performance.md docs/performance.md
 	cat docs/performance.md
+
+## coverage: which lines and branches of VexFS its tests run, on these kernels together, as a table
+COVERED = debian-6.1 debian-6.12
+coverage: build
+	for kernel in $(COVERED); do $(VEXLAB) kernel add $$kernel || exit; done
+	$(VEXLAB) coverage $(COVERED:%=-k %) --markdown docs/coverage.md
+	cat docs/coverage.md
 
 ## loader-diff: what `vexlab check` says beside what kernels' loaders do: damaged modules, and modules of another kernel
 loader-diff: build

@@ -16,9 +16,12 @@ void vexfs_c_log(uint32_t level, const uint8_t *text, size_t len)
 		KERN_WARNING, KERN_NOTICE, KERN_INFO, KERN_DEBUG,
 	};
 
+	/* Of what is too long, or not there, nothing is printed. */
+	if (!text || len > SSIZE_MAX)
+		len = 0;
 	level = min_t(uint32_t, level, ARRAY_SIZE(levels) - 1);
 	printk("%s" KBUILD_MODNAME ": %.*s\n", levels[level],
-	       (int)min_t(size_t, len, INT_MAX), text);
+	       (int)min_t(size_t, len, INT_MAX), text ? (const char *)text : "");
 }
 
 void __noreturn vexfs_c_bug(void)

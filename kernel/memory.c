@@ -10,6 +10,7 @@
 #include <linux/atomic.h>
 #include <linux/limits.h>
 #include <linux/list.h>
+#include <linux/log2.h>
 #include <linux/minmax.h>
 #include <linux/moduleparam.h>
 #include <linux/overflow.h>
@@ -118,7 +119,7 @@ void *vexfs_c_alloc(size_t size, size_t align)
 	void *block;
 	void *memory;
 
-	if (vexfs_memory_fails())
+	if (vexfs_memory_fails() || !size || !is_power_of_2(align))
 		return NULL;
 	align = max(align, sizeof(void *));
 	if (header && (check_add_overflow(room, header, &room) ||
@@ -148,6 +149,8 @@ void *vexfs_c_alloc(size_t size, size_t align)
 
 void vexfs_c_free(void *memory, size_t size, size_t align)
 {
+	if (!memory)
+		return;
 	atomic64_sub(size, &outstanding_bytes);
 	atomic64_dec(&outstanding_count);
 	if (ledger)
@@ -164,6 +167,13 @@ uint64_t vexfs_c_alloc_bytes(void)
 {
 	return atomic64_read(&outstanding_bytes);
 }
+
+#ifdef VEXLAB_TEST
+uint64_t vexfs_c_test_fail_alloc(uint64_t nth)
+{
+	return xchg(&fail_alloc, nth);
+}
+#endif
 
 static void name(const struct entry *entry)
 {

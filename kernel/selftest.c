@@ -7,7 +7,14 @@
 #include <linux/errno.h>
 #include <linux/kernel.h>
 #include <linux/limits.h>
+#include <linux/mm.h>
 #include <linux/string.h>
+#include <linux/vmalloc.h>
+#if __has_include(<linux/unaligned.h>)
+#include <linux/unaligned.h>
+#else
+#include <asm/unaligned.h>	/* where older kernels have it */
+#endif
 
 #define KTEST_GROUP "c"
 #include <vexlab/ktest.h>
@@ -36,7 +43,32 @@ KTEST(slices, test)
 	KTEST_EXPECT_EQ(test, vexfs_rs_test_sum(bytes, sizeof(bytes) - 1), sum - bytes[299]);
 	KTEST_EXPECT_EQ(test, vexfs_rs_test_sum(bytes, 0), 0);
 	KTEST_EXPECT_EQ(test, vexfs_rs_test_sum(NULL, 0), 0);
+	/* what isn't there counts as empty */
+	KTEST_EXPECT_EQ(test, vexfs_rs_test_sum(NULL, 1), 0);
+	KTEST_EXPECT_EQ(test, vexfs_rs_test_sum(NULL, SIZE_MAX), 0);
+	KTEST_EXPECT_EQ(test, vexfs_rs_test_sum(bytes, SIZE_MAX), 0);
+	KTEST_EXPECT_EQ(test, vexfs_rs_test_sum(bytes, (size_t)SSIZE_MAX + 1), 0);
 }
+KTEST_OF(slices, vexfs_rs_test_sum, good edge);
+
+/* Nothing is read before or behind what is passed: the page behind it is not there. */
+KTEST(slices_before_a_gap, test)
+{
+	size_t size = 64 * PAGE_SIZE;
+	uint8_t *bytes = vmalloc(size);
+	size_t len;
+	u64 sum;
+
+	KTEST_ASSERT(test, bytes);
+	sum = fill(bytes, size);
+	KTEST_EXPECT_EQ(test, vexfs_rs_test_sum(bytes, size), sum);
+	for (len = 0; len < 40; len++) {
+		sum = fill(bytes + size - len, len);
+		KTEST_EXPECT_EQ(test, vexfs_rs_test_sum(bytes + size - len, len), sum);
+	}
+	vfree(bytes);
+}
+KTEST_OF(slices_before_a_gap, vexfs_rs_test_sum, good edge);
 
 /* Expects that Rust answers @text with @expected, or with the error @err. */
 static void expect_upper(struct ktest *test, const char *text, size_t len, size_t size,
@@ -61,6 +93,30 @@ KTEST(text, test)
 	/* a letter that is not ASCII stays as it is */
 	expect_upper(test, "v\xc3\xa9x", 4, 15, 0, "V\xc3\xa9X");
 }
+KTEST_OF(text, vexfs_rs_test_upper, good edge bad);
+
+KTEST(text_not_there, test)
+{
+	const uint8_t *text = (const uint8_t *)"vexfs";
+	uint8_t out[9] = {};
+	uint8_t place[1 + sizeof(size_t)] = {};
+	size_t used = 77;
+
+	KTEST_EXPECT_EQ(test, vexfs_rs_test_upper(NULL, 5, out, 8, &used), -EINVAL);
+	KTEST_EXPECT_EQ(test, vexfs_rs_test_upper(text, 5, NULL, 8, &used), -EINVAL);
+	KTEST_EXPECT_EQ(test, vexfs_rs_test_upper(text, 5, out, 8, NULL), -EINVAL);
+	KTEST_EXPECT_EQ(test, vexfs_rs_test_upper(text, SIZE_MAX, out, 8, &used), -EINVAL);
+	KTEST_EXPECT_EQ(test, vexfs_rs_test_upper(text, 5, out, SIZE_MAX, &used), -EINVAL);
+	KTEST_EXPECT_EQ(test, used, 77);
+	KTEST_EXPECT_BYTES(test, out, 9, "\0\0\0\0\0\0\0\0\0", 9);
+
+	/* at odd addresses */
+	KTEST_EXPECT_EQ(test, vexfs_rs_test_upper(text + 1, 4, out + 1, 8, (size_t *)(place + 1)),
+			0);
+	KTEST_EXPECT_EQ(test, get_unaligned((size_t *)(place + 1)), 4);
+	KTEST_EXPECT_BYTES(test, out, 6, "\0EXFS\0", 6);
+}
+KTEST_OF(text_not_there, vexfs_rs_test_upper, edge bad);
 
 KTEST(text_bad_utf8, test)
 {
@@ -69,6 +125,7 @@ KTEST(text_bad_utf8, test)
 	expect_upper(test, "\xc0\xaf", 2, 15, -EILSEQ, "");		/* overlong */
 	expect_upper(test, "\xed\xa0\x80", 3, 15, -EILSEQ, "");	/* a surrogate */
 }
+KTEST_OF(text_bad_utf8, vexfs_rs_test_upper, bad);
 
 /* Expects that Rust finds a text of @length in the buffer, or the error @err. */
 static void expect_length(struct ktest *test, const char *buffer, size_t size,
@@ -82,6 +139,8 @@ static void expect_length(struct ktest *test, const char *buffer, size_t size,
 
 KTEST(strings, test)
 {
+	uint8_t place[1 + sizeof(size_t)] = {};
+
 	expect_length(test, "vexfs", 6, 0, 5);
 	expect_length(test, "vex\0fs", 7, 0, 3);
 	expect_length(test, "", 1, 0, 0);
@@ -89,9 +148,19 @@ KTEST(strings, test)
 	expect_length(test, NULL, 0, -EINVAL, 0);
 	expect_length(test, "v\xff", 3, -EILSEQ, 0);
 
+	expect_length(test, NULL, 1, -EINVAL, 0);
+	expect_length(test, "vexfs", SIZE_MAX, -EINVAL, 0);
+	KTEST_EXPECT_EQ(test, vexfs_rs_test_text_length((const uint8_t *)"a", 2, NULL), -EINVAL);
+	KTEST_EXPECT_EQ(test, vexfs_rs_test_text_length((const uint8_t *)"abc" + 1, 3,
+							(size_t *)(place + 1)), 0);
+	KTEST_EXPECT_EQ(test, get_unaligned((size_t *)(place + 1)), 2);
+
 	KTEST_EXPECT_EQ(test, vexfs_rs_test_string_sum("ab\xff"), 'a' + 'b' + 0xff);
 	KTEST_EXPECT_EQ(test, vexfs_rs_test_string_sum(""), 0);
+	KTEST_EXPECT_EQ(test, vexfs_rs_test_string_sum(NULL), 0);
 }
+KTEST_OF(strings, vexfs_rs_test_text_length, good edge bad);
+KTEST_OF(strings, vexfs_rs_test_string_sum, good edge);
 
 KTEST(errors, test)
 {
@@ -106,6 +175,7 @@ KTEST(errors, test)
 	}
 	KTEST_EXPECT_EQ(test, vexfs_rs_test_error(U32_MAX), 0);
 }
+KTEST_OF(errors, vexfs_rs_test_error, good edge);
 
 /* Expects that Rust calculates @result, or gives the error @err and nothing else. */
 static void expect_result(struct ktest *test, char operator, int64_t left, int64_t right,
@@ -119,6 +189,8 @@ static void expect_result(struct ktest *test, char operator, int64_t left, int64
 
 KTEST(arithmetic, test)
 {
+	uint8_t place[1 + sizeof(int64_t)] = {};
+
 	expect_result(test, '+', S64_MAX - 1, 1, 0, S64_MAX);
 	expect_result(test, '+', S64_MAX, 1, -EOVERFLOW, 0);
 	expect_result(test, '+', S64_MIN, -1, -EOVERFLOW, 0);
@@ -130,7 +202,12 @@ KTEST(arithmetic, test)
 	expect_result(test, '/', 7, 0, -EDOM, 0);
 	expect_result(test, '/', S64_MIN, -1, -EOVERFLOW, 0);
 	expect_result(test, '%', 7, 2, -EINVAL, 0);
+
+	KTEST_EXPECT_EQ(test, vexfs_rs_test_calculate('+', 1, 1, NULL), -EINVAL);
+	KTEST_EXPECT_EQ(test, vexfs_rs_test_calculate('+', 1, 1, (int64_t *)(place + 1)), 0);
+	KTEST_EXPECT_EQ(test, get_unaligned((int64_t *)(place + 1)), 2);
 }
+KTEST_OF(arithmetic, vexfs_rs_test_calculate, good edge bad);
 
 struct visited {
 	uint8_t bytes[8];
@@ -164,7 +241,11 @@ KTEST(callback, test)
 	visited = (struct visited){ .stop_after = 0 };
 	KTEST_EXPECT_EQ(test, vexfs_rs_test_visit(NULL, 0, remember, &visited), 0);
 	KTEST_EXPECT_EQ(test, vexfs_rs_test_visit(data, sizeof(data), NULL, &visited), -EINVAL);
+	KTEST_EXPECT_EQ(test, vexfs_rs_test_visit(NULL, 1, remember, &visited), -EINVAL);
+	KTEST_EXPECT_EQ(test, vexfs_rs_test_visit(data, SIZE_MAX, remember, &visited), -EINVAL);
+	KTEST_EXPECT_EQ(test, visited.count, 0);
 }
+KTEST_OF(callback, vexfs_rs_test_visit, good edge bad);
 
 /* Called by Rust, calls Rust. */
 static int32_t sum_again(void *context, uint8_t byte)
@@ -187,10 +268,14 @@ KTEST(reentry, test)
 	KTEST_EXPECT_EQ(test, vexfs_rs_test_descend(16), 16 * 17 / 2);
 	KTEST_EXPECT_EQ(test, vexfs_rs_test_descend(0), 0);
 }
+KTEST_OF(reentry, vexfs_rs_test_visit, good);
+KTEST_OF(reentry, vexfs_rs_test_sum, good);
+KTEST_OF(reentry, vexfs_rs_test_descend, good edge);
 
 KTEST(ownership, test)
 {
 	u64 count = vexfs_c_alloc_count();
+	uint8_t place[1 + sizeof(uint64_t)] = {};
 	uint64_t total = 0;
 	void *counter;
 	void *other;
@@ -208,21 +293,54 @@ KTEST(ownership, test)
 	KTEST_EXPECT_EQ(test, total, 42);
 	KTEST_EXPECT_EQ(test, vexfs_rs_test_counter_add(other, 0, &total), 0);
 	KTEST_EXPECT_EQ(test, total, U64_MAX);
+
+	KTEST_EXPECT_EQ(test, vexfs_rs_test_counter_add(NULL, 1, &total), -EINVAL);
+	KTEST_EXPECT_EQ(test, vexfs_rs_test_counter_add(counter, 1, NULL), -EINVAL);
+	KTEST_EXPECT_EQ(test, total, U64_MAX);
+	/* what was refused has not been counted */
+	KTEST_EXPECT_EQ(test, vexfs_rs_test_counter_add(counter, 1, (uint64_t *)(place + 1)), 0);
+	KTEST_EXPECT_EQ(test, get_unaligned((uint64_t *)(place + 1)), 43);
 out:
 	vexfs_rs_test_counter_free(other);
 	vexfs_rs_test_counter_free(counter);
 	vexfs_rs_test_counter_free(NULL);
 	KTEST_EXPECT_EQ(test, vexfs_c_alloc_count(), count);
 }
+KTEST_OF(ownership, vexfs_rs_test_counter_new, good edge);
+KTEST_OF(ownership, vexfs_rs_test_counter_add, good edge bad);
+KTEST_OF(ownership, vexfs_rs_test_counter_free, good edge);
 
-KTEST(refusals, test)
+KTEST(proof, test)
 {
 	uint8_t challenge[VEXFS_PROOF_MAX + 1] = {};
+	uint8_t place[1 + sizeof(uint64_t)] = {};
 	uint64_t answer = 0;
+	uint64_t other = 0;
 
+	KTEST_EXPECT_EQ(test, vexfs_rs_proof(challenge, VEXFS_PROOF_MAX, &answer), 0);
+	KTEST_EXPECT_EQ(test, vexfs_rs_proof(challenge + 1, VEXFS_PROOF_MAX, &other), 0);
+	KTEST_EXPECT_EQ(test, other, answer);
+	KTEST_EXPECT_EQ(test, vexfs_rs_proof(challenge, VEXFS_PROOF_MAX - 1, &other), 0);
+	KTEST_EXPECT_NE(test, other, answer);
+	KTEST_EXPECT_EQ(test, vexfs_rs_proof(NULL, 0, &answer), 0);
+	KTEST_EXPECT_EQ(test, vexfs_rs_proof(challenge, 0, (uint64_t *)(place + 1)), 0);
+	KTEST_EXPECT_EQ(test, get_unaligned((uint64_t *)(place + 1)), answer);
+
+	answer = 77;
 	KTEST_EXPECT_EQ(test, vexfs_rs_proof(challenge, sizeof(challenge), &answer), -EINVAL);
-	KTEST_EXPECT_EQ(test, answer, 0);
+	KTEST_EXPECT_EQ(test, vexfs_rs_proof(challenge, SIZE_MAX, &answer), -EINVAL);
+	KTEST_EXPECT_EQ(test, vexfs_rs_proof(NULL, 1, &answer), -EINVAL);
+	KTEST_EXPECT_EQ(test, vexfs_rs_proof(challenge, 1, NULL), -EINVAL);
+	KTEST_EXPECT_EQ(test, answer, 77);
 }
+KTEST_OF(proof, vexfs_rs_proof, good edge bad);
+
+/* It has been called when the module was loaded, and can be called again. */
+KTEST(init_again, test)
+{
+	KTEST_EXPECT_EQ(test, vexfs_rs_init(), 0);
+}
+KTEST_OF(init_again, vexfs_rs_init, good);
 
 /* Offered to Rust */
 
@@ -231,6 +349,8 @@ uint64_t vexfs_c_test_sum(const uint8_t *data, size_t len)
 	u64 sum = 0;
 	size_t i;
 
+	if (!data || len > SSIZE_MAX)
+		return 0;
 	for (i = 0; i < len; i++)
 		sum += data[i];
 	return sum;
@@ -240,6 +360,8 @@ int32_t vexfs_c_test_reverse(const uint8_t *data, size_t len, uint8_t *out, size
 {
 	size_t i;
 
+	if ((len && !data) || (size && !out) || len > SSIZE_MAX || size > SSIZE_MAX)
+		return -EINVAL;
 	if (size < len)
 		return -ENOSPC;
 	for (i = 0; i < len; i++)

@@ -8,17 +8,30 @@
  * together with the prototypes that cbindgen makes of the Rust side: two that
  * differ do not compile.
  *
+ * Each function is called from the other side by a test, with good arguments,
+ * with those at the edges, and with bad ones where it can fail. A build with
+ * tests fails where one is missing (docs/boundary.md of vexlab).
+ *
  * Unless a function says otherwise:
  *
- * - Context: process context, may sleep.
+ * - Context: process context, may sleep. "Context: any" is also under a
+ *   spinlock, in a soft or a hard interrupt, and on several processors at once;
+ *   not in an NMI. The build fails where such a function reaches one that may
+ *   sleep: there is no memory to be had in it, and none is given back.
  * - Lengths and sizes are in bytes. Text is UTF-8, is not terminated by a NUL
  *   and comes with its length.
- * - A pointer with a length may be NULL where the length is 0.
- * - What a pointer points to belongs to the caller, and is used until the
- *   function returns and no longer. Memory read from and memory written to do
- *   not overlap.
+ * - What a pointer points to belongs to the caller, before the call and after
+ *   it, and is used until the function returns and no longer. Nobody frees what
+ *   belongs to the other side, but by the function that is named for it.
+ * - A pointer with a length may be NULL where the length is 0, and needs no
+ *   alignment. No more does one to a number that is written.
  * - Functions that return int32_t return 0 or a negative errno, and write
- *   nothing through their pointers when they fail.
+ *   nothing through their pointers when they fail. To be called with NULL where
+ *   there is something to read or write, or with a length above SSIZE_MAX, is
+ *   -EINVAL; where no error can be returned such memory counts as empty.
+ * - Not checked, because nothing tells it from the pointer: that memory is there
+ *   at its whole length, that what is read and what is written do not overlap,
+ *   that a callback is one, and that a handle is one that was not freed.
  */
 #ifndef VEXFS_H
 #define VEXFS_H
@@ -29,19 +42,23 @@
 
 /**
  * vexfs_c_alloc() - allocate kernel memory (kvmalloc(), GFP_KERNEL)
- * @size: bytes, not 0
- * @align: alignment in bytes, a power of two
+ * @size: bytes
+ * @align: alignment in bytes
  *
  * Return: memory that the caller owns and gives back with vexfs_c_free(), its
- * content undefined; NULL where there is none. Failure is not logged.
+ * content undefined; NULL where there is none, @size is 0 or @align is no power
+ * of two. Failure is not logged.
  */
 void *vexfs_c_alloc(size_t size, size_t align);
 
 /**
  * vexfs_c_free() - give back what vexfs_c_alloc() returned
- * @memory: what it returned, not NULL
+ * @memory: what it returned, which is nobody's from now on; NULL is ignored
  * @size: the size it was called with
  * @align: the alignment it was called with
+ *
+ * Another size or alignment is not noticed here: the account that each test is
+ * held to does not come out then.
  */
 void vexfs_c_free(void *memory, size_t size, size_t align);
 
@@ -82,9 +99,10 @@ void __noreturn vexfs_c_bug(void);
 /* The life of the module: main.c calls glue/src/lib.rs */
 
 /**
- * vexfs_rs_init() - prepare the Rust part; called once, before all else in it
+ * vexfs_rs_init() - prepare the Rust part; called before all else in it
  *
- * Writes one line to the log. It leaves nothing that would have to be undone.
+ * Writes one line to the log. It leaves nothing that would have to be undone,
+ * and does the same when it is called again.
  *
  * Return: 0; an error ends loading.
  */
@@ -102,6 +120,7 @@ int32_t vexfs_rs_init(void);
  * @answer: SipHash-2-4 of the challenge under the key that was given when the
  *          Rust part was built, and that only the Rust part has
  *
+ * Context: any.
  * Return: 0; -EINVAL: too long; -ENODATA: built without a key.
  */
 int32_t vexfs_rs_proof(const uint8_t *challenge, size_t len, uint64_t *answer);
@@ -116,6 +135,8 @@ int32_t vexfs_rs_proof(const uint8_t *challenge, size_t len, uint64_t *answer);
  * vexfs_rs_test_sum() - sum of bytes
  * @data: the bytes
  * @len: how many
+ *
+ * Context: any.
  */
 uint64_t vexfs_rs_test_sum(const uint8_t *data, size_t len);
 
@@ -127,6 +148,7 @@ uint64_t vexfs_rs_test_sum(const uint8_t *data, size_t len);
  * @size: room at @out
  * @used: length of the result
  *
+ * Context: any.
  * Return: 0; -EILSEQ: @text is not UTF-8; -ENOSPC: @size is too small.
  */
 int32_t vexfs_rs_test_upper(const uint8_t *text, size_t len,
@@ -138,13 +160,16 @@ int32_t vexfs_rs_test_upper(const uint8_t *text, size_t len,
  * @size: size of @buffer
  * @length: length up to the NUL
  *
+ * Context: any.
  * Return: 0; -EINVAL: no NUL in @buffer; -EILSEQ: the text is not UTF-8.
  */
 int32_t vexfs_rs_test_text_length(const uint8_t *buffer, size_t size, size_t *length);
 
 /**
  * vexfs_rs_test_string_sum() - sum of the bytes of a C string
- * @string: ends in a NUL, not NULL
+ * @string: ends in a NUL; NULL counts as empty
+ *
+ * Context: any.
  */
 uint64_t vexfs_rs_test_string_sum(const char *string);
 
@@ -152,6 +177,7 @@ uint64_t vexfs_rs_test_string_sum(const char *string);
  * vexfs_rs_test_error() - what an error of the Rust part becomes
  * @index: which error, in the order of glue/src/errno.rs
  *
+ * Context: any.
  * Return: the negative errno; 0 behind the last.
  */
 int32_t vexfs_rs_test_error(uint32_t index);
@@ -163,6 +189,7 @@ int32_t vexfs_rs_test_error(uint32_t index);
  * @right: right operand
  * @result: the result
  *
+ * Context: any.
  * Return: 0; -EOVERFLOW: no int64_t can hold the result; -EDOM: division by 0;
  * -EINVAL: another operator.
  */
@@ -174,8 +201,11 @@ int32_t vexfs_rs_test_calculate(uint8_t operator, int64_t left, int64_t right, i
  * @len: how many
  * @visit: called with @context and a byte; ends the visit where it returns
  *         something other than 0
- * @context: passed on as it is
+ * @context: passed on as it is, whatever it is
  *
+ * @visit may call any function of this file.
+ *
+ * Context: any that @visit can be called in.
  * Return: the last that @visit returned, 0 without any byte; -EINVAL: @visit
  * is NULL.
  */
@@ -186,6 +216,7 @@ int32_t vexfs_rs_test_visit(const uint8_t *data, size_t len,
  * vexfs_rs_test_descend() - Rust and C call each other by turns
  * @depth: how often to cross; at most 16, so that the stack suffices
  *
+ * Context: any.
  * Return: the sum of all depths from @depth down to 0.
  */
 uint64_t vexfs_rs_test_descend(uint32_t depth);
@@ -205,7 +236,8 @@ void *vexfs_rs_test_counter_new(uint64_t start);
  * @amount: added to the count
  * @total: the count after that
  *
- * Return: 0; -EOVERFLOW: no uint64_t can hold the count, which stays as it was.
+ * Context: any.
+ * Return: 0; -EINVAL: @counter or @total is NULL; -EOVERFLOW: no uint64_t can hold the count, which stays as it was.
  */
 int32_t vexfs_rs_test_counter_add(void *counter, uint64_t amount, uint64_t *total);
 
@@ -214,6 +246,18 @@ int32_t vexfs_rs_test_counter_add(void *counter, uint64_t amount, uint64_t *tota
  * @counter: a handle, not usable any more afterwards; NULL is ignored
  */
 void vexfs_rs_test_counter_free(void *counter);
+
+/**
+ * vexfs_rs_test_collect() - make a list of bytes, each in memory of its own
+ * @data: the bytes
+ * @len: how many; with any, it allocates @len + 1 times
+ * @sum: their sum
+ *
+ * Nothing is left of the list when it returns.
+ *
+ * Return: 0; -ENOMEM: one of the allocations failed; -EINVAL: as above.
+ */
+int32_t vexfs_rs_test_collect(const uint8_t *data, size_t len, uint64_t *sum);
 
 /*
  * What the tests use to cross the boundary, Rust to C:
@@ -224,6 +268,8 @@ void vexfs_rs_test_counter_free(void *counter);
  * vexfs_c_test_sum() - sum of bytes
  * @data: the bytes
  * @len: how many
+ *
+ * Context: any.
  */
 uint64_t vexfs_c_test_sum(const uint8_t *data, size_t len);
 
@@ -234,6 +280,7 @@ uint64_t vexfs_c_test_sum(const uint8_t *data, size_t len);
  * @out: where the result is put
  * @size: room at @out
  *
+ * Context: any.
  * Return: 0; -ENOSPC: @size is less than @len.
  */
 int32_t vexfs_c_test_reverse(const uint8_t *data, size_t len, uint8_t *out, size_t size);
@@ -242,8 +289,9 @@ int32_t vexfs_c_test_reverse(const uint8_t *data, size_t len, uint8_t *out, size
  * vexfs_c_test_string() - a constant C string
  * @index: 0: empty; 1: "vexfs"; 2: not UTF-8, the bytes 76 ff 78
  *
- * Return: the string, which ends in a NUL and lives as long as the module;
- * NULL for any other @index.
+ * Context: any.
+ * Return: the string, which ends in a NUL, belongs to C and lives as long as the
+ * module; NULL for any other @index.
  */
 const char *vexfs_c_test_string(uint32_t index);
 
@@ -251,6 +299,7 @@ const char *vexfs_c_test_string(uint32_t index);
  * vexfs_c_test_error() - what an error of the Rust part must become
  * @index: which error, in the order of glue/src/errno.rs
  *
+ * Context: any.
  * Return: the negative errno, from the kernel's headers; 0 behind the last.
  */
 int32_t vexfs_c_test_error(uint32_t index);
@@ -260,8 +309,9 @@ int32_t vexfs_c_test_error(uint32_t index);
  * @count: how often
  * @visit: called with @context and a number; ends the count where it returns
  *         something other than 0
- * @context: passed on as it is
+ * @context: passed on as it is, whatever it is
  *
+ * Context: any that @visit can be called in.
  * Return: the last that @visit returned, 0 where @count is 0; -EINVAL: @visit
  * is NULL.
  */
@@ -272,9 +322,20 @@ int32_t vexfs_c_test_count_down(uint64_t count,
  * vexfs_c_test_descend() - the C half of vexfs_rs_test_descend()
  * @depth: as there
  *
+ * Context: any.
  * Return: as there.
  */
 uint64_t vexfs_c_test_descend(uint32_t depth);
+
+/**
+ * vexfs_c_test_fail_alloc() - have an allocation fail
+ * @nth: which one from now on, counted from 1; 0: none
+ *
+ * Context: any.
+ * Return: how many were left to the one that was to fail; 0 where it has failed,
+ * or none was to.
+ */
+uint64_t vexfs_c_test_fail_alloc(uint64_t nth);
 
 /*
  * What the benchmarks call: bench.c and glue/src/bench. All of this is in

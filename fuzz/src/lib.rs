@@ -22,7 +22,7 @@ pub fn target(name: &str) -> Option<fn(&[u8])> {
 /// The names of all targets.
 pub const TARGETS: [&str; 5] = ["check", "relax", "archive", "kernel", "symbolise"];
 
-/// A module, judged by kernels with each form of the loader and with every option.
+/// A module, judged by kernels with each form of the loader and with every option, and asked for what its tests say.
 pub fn check(bytes: &[u8]) {
     for kernel in &*KERNELS {
         let report = ko::check(kernel, bytes, &POLICY);
@@ -31,6 +31,11 @@ pub fn check(bytes: &[u8]) {
         assert!(findings.map(|one| one.to_string().len()).sum::<usize>() < 64 << 20);
         assert_eq!(report.is_refused(), report.first().is_some());
     }
+    let interface = ["init_module", "cleanup_module", "kfree"].into();
+    let _ = ko::with_boundary(bytes, |boundary| {
+        let _ = boundary.claims(&interface, &["init_module"].into());
+        boundary.ways(&["init_module"].into(), &interface)
+    });
 }
 
 /// An object to be relaxed. What was relaxed has nothing left to relax.

@@ -12,6 +12,8 @@
 mod accelerator;
 /// Benchmarks, and what they are held against.
 mod bench;
+/// What a header asks of a module's tests, and of what may be called in any context.
+mod boundary;
 /// A call of the program: started, fed, signalled, waited for, and never left behind.
 mod call;
 /// The folders of `tests/modules`: a module and the verdict expected of it.
@@ -22,6 +24,8 @@ mod check;
 mod command_line;
 /// Files into and out of machines in the background.
 mod copies;
+/// Which lines and branches were run.
+mod coverage;
 /// Machines in the background, from `up` to `rm`.
 mod environment;
 /// Commands in machines in the background.
@@ -43,6 +47,8 @@ mod lost;
 mod mirror;
 /// Kernels from packages: fetched once, whole or not at all.
 mod packages;
+/// Where the time goes, as `vexlab profile` says it.
+mod profile;
 /// What is made again when a source has changed, and what is not.
 mod rebuild;
 /// Reports of runs, and the records of past ones.
@@ -76,10 +82,12 @@ fn main() {
     for tests in [
         accelerator::tests(),
         bench::tests(),
+        boundary::tests(),
         check::tests(),
         command_line::tests(),
         image::tests(),
         copies::tests(),
+        coverage::tests(),
         environment::tests(),
         exec::tests(),
         interrupts::tests(),
@@ -87,6 +95,7 @@ fn main() {
         link::tests(),
         lost::tests(),
         packages::tests(),
+        profile::tests(),
         rebuild::tests(),
         reports::tests(),
         run::tests(),

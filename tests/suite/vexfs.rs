@@ -18,6 +18,9 @@ pub(crate) fn tests() -> Vec<Trial> {
         machine("vexfs::without_tests", LIMIT, without_tests),
         machine("vexfs::a_leak_is_named", LIMIT, a_leak_is_named),
         machine("vexfs::a_call_costs_no_more_than_in_c", LIMIT, a_call_costs_no_more_than_in_c),
+        machine("vexfs::on_two_processors", LIMIT, on_two_processors),
+        machine("vexfs::a_test_that_leaks_fails", LIMIT, a_test_that_leaks_fails),
+        machine("vexfs::no_memory_in_any_context", LIMIT, no_memory_in_any_context),
     ]
 }
 
@@ -63,6 +66,48 @@ fn a_leak_is_named(context: &Context) {
     let ended = context.vexlab(["test", "--life", "--kernel", "debian-6.1-cloud"]).dir(&dir).run();
     assert_eq!(ended.status, 18, "{ended}");
     assert!(ended.stdout.contains("left: 40 bytes allocated at vexfs_rs_init+0x"), "{ended}");
+}
+
+/// What needs two processors is skipped on one, and done on two.
+fn on_two_processors(context: &Context) {
+    let dir = project(context);
+    let manifest = dir.join("vexlab.toml");
+    let text = fs::read_to_string(&manifest).expect("the project has one");
+    fs::write(&manifest, text + "\n[machine]\nprocessors = 2\n").expect("the copy can be changed");
+    let test = ["test", "--no-life", "--kernel", "debian-6.1-cloud", "selftest/c."];
+    let ended = context.vexlab(test).dir(&dir).run();
+    assert_eq!(ended.status, 0, "{ended}");
+    assert!(ended.stdout.contains("  ok   selftest/c.on_two_processors"), "{ended}");
+    assert!(!ended.stdout.contains("skip"), "{ended}");
+}
+
+/// Each test is charged for what it does not give back, whoever allocated it.
+fn a_test_that_leaks_fails(context: &Context) {
+    let dir = project(context);
+    let source = dir.join("kernel/selftest.c");
+    let text = fs::read_to_string(&source).expect("the module has the file");
+    let freed = "\tvexfs_rs_test_counter_free(other);\n";
+    assert_eq!(text.matches(freed).count(), 1);
+    fs::write(&source, text.replace(freed, "")).expect("the copy can be changed");
+    let test = ["test", "--no-life", "--kernel", "debian-6.1-cloud", "selftest/c."];
+    let ended = context.vexlab(test).dir(&dir).run();
+    assert!(ended.stdout.contains(" FAIL  selftest/c.ownership"), "{ended}");
+    assert!(ended.stdout.contains("expected vexfs_c_alloc_bytes() == bytes_before"), "{ended}");
+    assert!(ended.stdout.contains("  ok   selftest/c.proof"), "the next one is not charged for it: {ended}");
+}
+
+/// A function that may be called under a spinlock can't get at the allocator, however far away that is.
+fn no_memory_in_any_context(context: &Context) {
+    let dir = project(context);
+    let header = dir.join("kernel/vexfs.h");
+    let text = fs::read_to_string(&header).expect("the module has a header");
+    let comment = " * Nothing is left of the list when it returns.\n";
+    assert_eq!(text.matches(comment).count(), 1);
+    fs::write(&header, text.replace(comment, " * Context: any.\n")).expect("the copy can be changed");
+    let ended = context.vexlab(["build", "--test", "--kernel", "debian-6.1-cloud"]).dir(&dir).run();
+    assert_eq!(ended.status, 10, "{ended}");
+    let said = "vexfs_rs_test_collect may be called in any context, and reaches vexfs_c_alloc, which may not";
+    assert!(ended.stderr.contains(said), "{ended}");
 }
 
 fn on_the_generic_kernel(context: &Context) {

@@ -16,6 +16,8 @@ mod specimen;
 /// Frames, chains of calls, and the red zone.
 mod stack;
 
+pub(crate) use rust::is_panic;
+
 use crate::check::Look;
 use crate::code::Code;
 use crate::finding::{Found, Measures};

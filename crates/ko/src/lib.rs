@@ -6,6 +6,8 @@
 #![forbid(unsafe_code)]
 
 mod archive;
+/// What of a module's tests the build verifies.
+mod boundary;
 /// What a kernel's loader says to a module.
 mod check;
 mod code;
@@ -31,6 +33,7 @@ mod symbols;
 mod tables;
 
 pub use archive::{exports, undefined};
+pub use boundary::{Boundary, Claim, Way, with_boundary};
 pub use check::check;
 pub use finding::{Allowed, Errno, Finding, Measures, Report, Stack};
 pub use kernel::{Export, Exports, Kernel, Options, OwnModule, SymversError, builtin_in_sysfs};

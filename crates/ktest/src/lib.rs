@@ -33,6 +33,15 @@
 //! The parts of a crate that need no kernel are tested on the host as well: under `cargo test` the attribute makes
 //! ordinary tests.
 //!
+//! A test can say which function of the interface between C and Rust it calls, and with arguments of which kinds. It is in
+//! the module then, and vexlab's build looks whether it is so.
+//!
+//! ```
+//! # use ktest::{Test, ktest};
+//! #[ktest(name = "rust.sums", of = "example_sum: good edge")]
+//! fn sums(_: &mut Test) {}
+//! ```
+//!
 //! Two things are refused while compiling: a name that is none, and an attribute on something else.
 //!
 //! ```compile_fail
@@ -223,6 +232,25 @@ impl Case {
     const fn of(name: &'static str, kind: u32, run: Run) -> Self {
         assert!(is_name(name.as_bytes()), "the name of a test has letters, digits, `_`, `.`, `:` and `-`");
         Self { layout: LAYOUT, kind, name: name.as_ptr().cast(), run }
+    }
+}
+
+/// What a test says of itself, as it is found in the section `.ktest_claims`: `struct ktest_claim` in `vexlab/ktest.h`.
+#[doc(hidden)]
+#[repr(C)]
+pub struct Claim {
+    test: &'static Case,
+    of: *const c_char,
+}
+
+// SAFETY: needed for a static. Nothing in it ever changes: both are constants.
+unsafe impl Sync for Claim {}
+
+impl Claim {
+    /// `of` is `FUNCTION: KINDS`, with a NUL at its end.
+    #[must_use]
+    pub const fn new(test: &'static Case, of: &'static str) -> Self {
+        Self { test, of: of.as_ptr().cast() }
     }
 }
 

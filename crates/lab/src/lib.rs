@@ -25,6 +25,8 @@ pub mod check;
 pub mod console;
 /// A conversation with QEMU.
 mod control;
+/// Lines and branches that were run.
+pub mod covered;
 /// What this machine has and lacks.
 pub mod doctor;
 /// Machines to live in.
@@ -53,6 +55,8 @@ pub mod machine;
 pub mod newc;
 /// Programs of the host.
 pub mod process;
+/// Where the time goes in a machine.
+pub mod profile;
 /// A module's project.
 pub mod project;
 /// QEMU's own protocol.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use wire::Marker;
 
+use crate::profile::Plugin;
 use crate::project::Size;
 
 /// What runs the guest's instructions.
@@ -115,6 +116,8 @@ pub struct Machine {
     pub start: Start,
     /// Where a debugger can connect: the path of a socket that QEMU makes.
     pub debugger: Option<PathBuf>,
+    /// What counts what it executes. A machine that boots to be saved goes without.
+    pub plugin: Option<Plugin>,
     /// Whether its clock counts instructions: each takes a nanosecond of its time, and its time stamp counter goes up
     /// by one. It is emulated, with one processor.
     pub counted: bool,
@@ -169,6 +172,9 @@ impl Machine {
             let path = option_value(socket);
             line.option("-chardev", format!("socket,id=debugger,path={path},server=on,wait=off"));
             line.option("-gdb", "chardev:debugger");
+        }
+        if let Some(Plugin { file, out }) = &self.plugin {
+            line.option("-plugin", format!("file={},out={}", option_value(file), option_value(out)));
         }
         let (file, share) = match &self.start {
             Start::PowerOn => return line.into_words(),
@@ -295,6 +301,7 @@ mod tests {
             talkative: false,
             start: Start::PowerOn,
             debugger: None,
+            plugin: None,
             counted: false,
         }
     }
@@ -407,6 +414,12 @@ mod tests {
         > -chardev socket,id=debugger,path=/t/a,,b/gdb,server=on,wait=off
         > -gdb chardev:debugger
         ");
+    }
+
+    #[test]
+    fn a_plugin_is_given_its_file() {
+        let plugin = Plugin { file: "/c/a,b.so".into(), out: "/r/profile".into() };
+        insta::assert_snapshot!(difference(Machine { plugin: Some(plugin), ..machine() }), @"> -plugin file=/c/a,,b.so,out=/r/profile");
     }
 
     #[test]

@@ -69,8 +69,9 @@ impl Key {
             // It is measured, so it may differ from run to run. A restored machine keeps its own.
             tsc_khz: machine.tsc_khz.map(|_| 0),
             start: Start::PowerOn,
-            // It is QEMU's alone, and leaves no trace in the machine.
+            // They are QEMU's alone, and leave no trace in the machine.
             debugger: None,
+            plugin: None,
             ..machine.clone()
         };
         for word in plain.arguments(Sockets { agent: 0, console: 0, control: 0 }) {
@@ -374,6 +375,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::profile::Plugin;
     use crate::{cache::Cache, cancel::Cancel, event::Silent, machine::Board};
 
     fn lab(dir: &Path) -> Lab {
@@ -402,6 +404,7 @@ mod tests {
             talkative: false,
             start: Start::PowerOn,
             debugger: None,
+            plugin: None,
             counted: false,
         }
     }
@@ -468,7 +471,9 @@ mod tests {
         let one = Machine { disks: disk("a"), ..machine.clone() };
         let marker = Marker::new([2; 16]);
         let start = Start::Restored("/state/memory".into());
-        let other = Machine { disks: disk("b"), marker, tsc_khz: Some(2_600_001), start, ..machine };
+        let plugin = Some(Plugin { file: "/c/plugin.so".into(), out: "/r/profile".into() });
+        let disks = disk("b");
+        let other = Machine { disks, marker, tsc_khz: Some(2_600_001), start, plugin, ..machine };
         assert_eq!(Key::of(&one).unwrap(), Key::of(&other).unwrap());
     }
 

@@ -2,6 +2,7 @@
 //! The command line. Help, man pages and shell completions are made from these definitions.
 
 mod environment;
+mod profile;
 
 use std::convert::Infallible;
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use lab::project::Size;
 use lab::splat::Kind;
 
 pub(crate) use environment::{CopyArgs, ExecArgs, KeepArgs, LogsArgs, NameArgs, RemoveArgs, SshArgs, UpArgs};
+pub(crate) use profile::ProfileArgs;
 
 /// Takes a kernel module from source to a verdict in a real kernel, in a throw-away virtual machine
 #[derive(Debug, Parser)]
@@ -49,6 +51,11 @@ pub(crate) enum Command {
     ///
     /// docs/bench.md says how a module has some.
     Bench(BenchArgs),
+    /// Test the module, and say which of its lines and branches were run
+    ///
+    /// C and Rust are counted in the kernel, over all tests, machines and kernels (`-k`, several times). Files of the
+    /// project that don't count, its tests, are named in vexlab.toml.
+    Coverage(CoverageArgs),
     /// Show past runs: a list of them, or one with its tests, verdict and traces
     Log(LogArgs),
     /// Make a page of runs: which test ended how on which kernel, times, traces with their source, consoles
@@ -68,6 +75,11 @@ pub(crate) enum Command {
     ///
     /// gdb has the kernel's functions, and the module's own symbols at the addresses that it was loaded to.
     Gdb(GdbArgs),
+    /// Say where the time goes: instructions, in the kernel and the module, by function, as stacks, and as a flame graph
+    ///
+    /// Of tests in the module, what the module does and has done for it; of a command, or of a test that is a program,
+    /// all that the machine does. QEMU counts each instruction, so two profiles of the same test are equal.
+    Profile(ProfileArgs),
     /// Start a machine in the background, to be used until it is stopped
     ///
     /// No module is loaded: build one with `vexlab build` and load it with insmod from /src, where the project's
@@ -446,6 +458,31 @@ pub(crate) enum BenchFormat {
     Json,
     /// Tables
     Markdown,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CoverageArgs {
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+
+    #[command(flatten)]
+    pub(crate) selection: SelectionArgs,
+
+    /// Leave out what every module is tested for
+    #[arg(long)]
+    pub(crate) no_life: bool,
+
+    /// Write a tracefile for lcov and genhtml, with paths relative to the project
+    #[arg(long, value_name = "FILE")]
+    pub(crate) lcov: Option<PathBuf>,
+
+    /// Write a page with the sources, and how often each line was run
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+
+    /// Write the figures as a page in Markdown
+    #[arg(long, value_name = "FILE")]
+    pub(crate) markdown: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

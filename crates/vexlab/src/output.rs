@@ -2,6 +2,7 @@
 //! What a user sees: results on standard output, everything on the way there on standard error.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is where the program prints")]
 
+mod profile;
 mod trace;
 
 use std::error::Error as _;
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use lab::error::Error;
 use lab::event::{Event, Reporter};
+use lab::profile::{Annotated, Profile};
 use lab::splat::Splat;
 use lab::verdict::{Class, Outcome};
 use report::format::{PhaseTime, Run, Test, Verdict};
@@ -298,6 +300,16 @@ pub(crate) fn stream(stream: wire::Stream, bytes: &[u8]) -> std::io::Result<()> 
 pub(crate) fn print(line: impl AsRef<str>) {
     // A reader that went away, as `head` does, is no failure of ours.
     let _ = writeln!(stdout(), "{}", line.as_ref());
+}
+
+/// Prints the functions with the most instructions.
+pub(crate) fn profile(title: &str, profile: &Profile, top: usize) {
+    print(profile::render(title, profile, top).trim_end());
+}
+
+/// Prints a function's instructions.
+pub(crate) fn annotated(function: &Annotated) {
+    print(profile::annotated(function).trim_end());
 }
 
 /// Prints a line of what is going on.

@@ -49,6 +49,7 @@ impl Reports {
     pub(crate) fn new(screen: Arc<Screen>, command: &Command) -> Result<Self> {
         let (style, files) = match command {
             Command::Test(arguments) => (style_of(arguments), files_of(arguments)),
+            Command::Coverage(_) => (Style::Tests, Vec::new()),
             _ => (Style::Command, Vec::new()),
         };
         let mut word = String::new();

@@ -52,6 +52,7 @@ pub(crate) fn start_asker() -> io::Result<Job> {
     let (ours, mut theirs) = io::pipe()?;
     let outputs = [Some((file(ours), Stream::Stdout)), None];
     Job::start_asker(Streams { outputs, ..Streams::default() }, move |path, input| {
+        sys::mark_begin();
         let mut file = OpenOptions::new().read(true).write(true).open(path).map_err(Step::Open.failed())?;
         if file.write(input).map_err(Step::Write.failed())? != input.len() {
             return Err(Failure { step: Step::Write, errno: libc::EIO });
@@ -59,7 +60,9 @@ pub(crate) fn start_asker() -> io::Result<Job> {
         // The answer begins at the file's beginning, and writing may have moved on from there. Files that
         // have no position can't be rewound, and needn't be.
         let _ = file.rewind();
-        copy(file, &mut theirs)
+        copy(file, &mut theirs)?;
+        sys::mark_end();
+        Ok(())
     })
 }
 

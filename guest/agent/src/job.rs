@@ -188,6 +188,11 @@ impl Job {
         Ok(Self::new(process, kind, object, streams, Report::Awaited(report)))
     }
 
+    /// Whether it is a program that the host asked for.
+    pub(crate) fn is_program(&self) -> bool {
+        self.kind == Kind::Program
+    }
+
     /// Starts a copy of the agent that does `work` for each question that it is then [asked](Job::ask).
     pub(crate) fn start_asker(
         streams: Streams,

@@ -305,6 +305,9 @@ impl<'m> Session<'m> {
             self.asker.take_if(|asker| asker.process() == process);
             if let Some(index) = self.tasks.iter().position(|task| task.job.process() == process) {
                 let mut job = self.tasks.remove(index).job;
+                if job.is_program() {
+                    sys::mark_end();
+                }
                 let channel = job.channel();
                 let reply = job.conclude(ending, &mut self.port)?;
                 self.finish(channel, reply)?;
@@ -356,6 +359,7 @@ impl<'m> Session<'m> {
                 let name = process.arguments.first().map_or("nothing", |name| name);
                 let action = format!("run {name}");
                 self.bring_loopback_up();
+                sys::mark_begin();
                 self.begin(channel, action, |_| program::run(process))
             }
             // The carrier has all that follow, and the replies.

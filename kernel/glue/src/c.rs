@@ -24,6 +24,7 @@ unsafe extern "C" {
     fn vexfs_c_bench_empty(number: u64) -> u64;
     fn vexfs_c_bench_through(number: u64) -> u64;
     pub(crate) fn vexfs_c_bench_crc32c(data: *const u8, len: usize) -> u32;
+    fn vexfs_c_test_fail_alloc(nth: u64) -> u64;
 }
 
 /// Allocations made and not yet given back.
@@ -79,4 +80,10 @@ pub(crate) fn bench_empty(number: u64) -> u64 {
 pub(crate) fn bench_through(number: u64) -> u64 {
     // SAFETY: needed to call C. It takes any number.
     unsafe { vexfs_c_bench_through(number) }
+}
+
+/// Has the allocation of this number fail, counted from 1; 0 for none. Returns how many were left to the last such.
+pub(crate) fn test_fail_alloc(nth: u64) -> u64 {
+    // SAFETY: needed to call C. It sets a counter; that allocations fail is nothing new to Rust.
+    unsafe { vexfs_c_test_fail_alloc(nth) }
 }

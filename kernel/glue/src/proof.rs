@@ -63,13 +63,13 @@ fn prove(challenge: &[u8]) -> Result<u64, Error> {
 ///
 /// # Safety
 ///
-/// `challenge` and `len` are as [`incoming::bytes`] wants them, and `answer` may be written to.
+/// `challenge` and `len` are as [`incoming::bytes`] wants them, `answer` as [`incoming::place`] does.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vexfs_rs_proof(challenge: *const u8, len: usize, answer: *mut u64) -> i32 {
-    // SAFETY: needed to read C's memory. `vexfs.h` asks this of the caller.
-    let challenge = unsafe { incoming::bytes(challenge, len) };
-    status(prove(challenge).map(|hash| {
-        // SAFETY: needed to answer C. `vexfs.h` asks of the caller that a u64 fits there.
-        unsafe { answer.write(hash) }
+    // SAFETY: needed to use C's memory. `vexfs.h` asks this of the caller.
+    let (challenge, answer) = unsafe { (incoming::bytes(challenge, len), incoming::place(answer)) };
+    status(answer.and_then(|answer| {
+        answer.put(prove(challenge?)?);
+        Ok(())
     }))
 }

@@ -72,7 +72,7 @@ pub(super) fn check(code: &Code<'_>, graph: &Graph, found: &mut Found<'_>) {
 }
 
 /// Whether a function panics and does nothing else, by its demangled name.
-fn is_panic(name: &str) -> bool {
+pub(crate) fn is_panic(name: &str) -> bool {
     name.starts_with("core::panicking::")
         || name.starts_with("core::str::slice_error_fail")
         || name.contains("rust_begin_unwind")

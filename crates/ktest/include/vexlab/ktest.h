@@ -62,6 +62,16 @@ struct ktest_case {
 	};
 };
 
+/*
+ * What a test says of itself: which function of the interface between C and
+ * Rust it calls, and with what. It is found in the section .ktest_claims, and
+ * the build looks whether it is so.
+ */
+struct ktest_claim {
+	const struct ktest_case *test;
+	const char *of;	/* "FUNCTION: good edge bad", of which one will do */
+};
+
 #ifdef VEXLAB_TEST
 
 /* Tests come in the order of the source where the compiler can be told. */
@@ -82,10 +92,19 @@ struct ktest_case {
 		__used __section(".ktests") __ktest_in_order = &ktest_case_##_name;	\
 	static void ktest_run_##_name(struct ktest *_test)
 
+/* KTEST_OF() - say that the test above calls a function with arguments of these kinds: good, edge, bad */
+#define KTEST_OF(_name, _function, _kinds)				\
+	static const struct ktest_claim ktest_claim_##_name##_##_function	\
+		__used __section(".ktest_claims") = {			\
+		.test = &ktest_case_##_name,				\
+		.of = #_function ": " #_kinds,				\
+	}
+
 #else
 
 #define KTEST(_name, _test)						\
 	static void __maybe_unused ktest_run_##_name(struct ktest *_test)
+#define KTEST_OF(_name, _function, _kinds) struct ktest_claim
 
 #endif
 

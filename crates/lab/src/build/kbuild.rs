@@ -14,7 +14,7 @@ use walkdir::WalkDir;
 use super::fingerprint::{Fingerprint, Stamp};
 use super::parts::Parts;
 use super::sources::{is_leftover, is_source_dir};
-use super::{Build, ktest};
+use super::{Build, coverage, ktest};
 use crate::cache::{make_dir, write_atomically};
 use crate::error::{Context, Error, Kind, Result};
 use crate::kernel::Kernel;
@@ -45,6 +45,9 @@ pub(super) fn module(build: &Build<'_>, rust: Option<(&str, &Path)>) -> Result<M
     let made = Made { module: build.dir.join(format!("{name}.ko")), stripped: build.dir.join("stripped.ko") };
 
     let mut variables = ktest::make_variables(&build.project.output_dir(), build.options.tests);
+    if build.options.coverage {
+        coverage::link_too(build, &mut variables);
+    }
     variables.extend(manifest.make.iter().cloned());
     if build.options.c_only {
         variables.push(C_ONLY.to_owned());
@@ -81,7 +84,8 @@ pub(super) fn module(build: &Build<'_>, rust: Option<(&str, &Path)>) -> Result<M
     unfinished.end();
     let output = compiler_output(&finished.output, &[(&mirrored_dir, &source_dir), (&mirror, root)]);
     if !finished.status.success() {
-        return Err(build.failed("the C build", output));
+        let cause = build.options.coverage.then(|| coverage::cause(build, &output)).flatten();
+        return Err(cause.unwrap_or_else(|| build.failed("the C build", output)));
     }
     build.warn(&output);
     let ko = mirrored_dir.join(format!("{name}.ko"));
@@ -194,7 +198,10 @@ pub(super) fn make(build: &Build<'_>, dir: &Path) -> Program {
         program = program.env_remove(name);
     }
     let (mirror, root) = (build.dir.join("c"), build.project.root());
-    let flags = ktest::compiler_flags(&build.project.output_dir(), build.options.tests);
+    let mut flags = ktest::compiler_flags(&build.project.output_dir(), build.options.tests);
+    if build.options.coverage {
+        flags.push_str(&coverage::compiler_flags(build));
+    }
     program.env("KCFLAGS", format!("-ffile-prefix-map={}={} {flags}", mirror.display(), root.display()))
 }
 

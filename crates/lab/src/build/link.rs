@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::coverage;
 use super::fingerprint::{Fingerprint, Stamp};
 use super::rust::Library;
 use super::{Build, Transcript, objtool_arguments};
@@ -42,6 +43,7 @@ const SCRIPT: &str = "SECTIONS {
 	.data 0 : { *(.data .data.*) }
 	.bss 0 : { *(.bss .bss.* COMMON) }
 	.ktests 0 : { KEEP(*(.ktests)) }
+	.ktest_claims 0 : { KEEP(*(.ktest_claims)) }
 	/DISCARD/ : {
 		*(.llvmbc .llvmcmd .llvm_addrsig .llvm.*)
 		*(.eh_frame .gcc_except_table .gcc_except_table.*)
@@ -84,7 +86,8 @@ pub fn link(
         return Err(no_export(&archive.display().to_string()));
     }
     let scratch = lab.cache.staging()?;
-    let link = Link { lab, archive, exports: &exports, kernel, limit: LIMIT, dir: scratch.path() };
+    let dir = scratch.path();
+    let link = Link { lab, archive, exports: &exports, kernel, limit: LIMIT, coverage: false, dir };
     let (made, relaxed) = link.run()?;
     let bytes = fs::read(&made).context(|| format!("read {}", made.display()))?;
     write_atomically(output, &bytes)?;
@@ -135,7 +138,9 @@ fn object_with(build: &Build<'_>, library: &Library, kernel: Option<&Kernel>) ->
         return Err(no_export(&format!("the crate in {}", library.crate_dir.display())));
     }
     let (lab, limit) = (build.lab, build.limit());
-    let (path, relaxed) = Link { lab, archive, exports: &exports, kernel, limit, dir: &dir }.run()?;
+    let coverage = build.options.coverage;
+    let link = Link { lab, archive, exports: &exports, kernel, limit, coverage, dir: &dir };
+    let (path, relaxed) = link.run()?;
     stamp.store()?;
     Ok(Object { path, exports, relaxed })
 }
@@ -152,6 +157,8 @@ struct Link<'a> {
     exports: &'a [String],
     kernel: Option<&'a Kernel>,
     limit: Duration,
+    /// Whether counters are in it: a group for each function, which is to be none afterwards.
+    coverage: bool,
     /// Where its files go.
     dir: &'a Path,
 }
@@ -171,6 +178,11 @@ impl Link<'_> {
         link.extend([script.into(), "-o".into(), joined.clone().into()]);
         link.extend(self.exports.iter().flat_map(|name| ["-u".into(), name.into()]));
         link.extend(KERNELS_OWN.map(|name| format!("--wrap={name}").into()));
+        if self.coverage {
+            // What counts names LLVM's runtime, which there is none of.
+            let runtime = "--defsym=__llvm_profile_runtime=0";
+            link.extend(["--force-group-allocation", runtime].map(Into::into));
+        }
         link.push(self.archive.into());
         self.tool(Program::new("ld").args(link).from_package("binutils"))?;
 
@@ -180,6 +192,12 @@ impl Link<'_> {
         // and refused below.
         rename.push("--strip-unneeded-symbol=_GLOBAL_OFFSET_TABLE_".into());
         rename.extend(KERNELS_OWN.map(|name| format!("--redefine-sym=__wrap_{name}={name}").into()));
+        if self.coverage {
+            // What only the host reads counts as debug information: modpost would wonder at it, no machine gets it.
+            rename.extend(
+                coverage::MAPPING.map(|name| format!("--rename-section=__{name}=.debug_{name}").into()),
+            );
+        }
         self.tool(Program::new("objcopy").args(rename).from_package("binutils"))?;
 
         // Before objtool, which notes where the calls and jumps are.

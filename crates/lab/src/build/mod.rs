@@ -3,10 +3,14 @@
 //!
 //! Rust first: cargo builds a static library for the kernel's target ([`rust`]), the link keeps what its
 //! exported functions reach ([`link`]), the header is compared with the Rust functions ([`interface`]);
-//! then Kbuild compiles the C files and links all of it ([`kbuild`]).
+//! then Kbuild compiles the C files and links all of it ([`kbuild`]). What has come of it is held to the header once
+//! more ([`boundary`]): which of its functions are tested, and which may sleep.
 
+pub(crate) mod boundary;
+pub(crate) mod coverage;
 pub(crate) mod fingerprint;
 mod flags;
+mod header;
 mod interface;
 mod kbuild;
 pub(crate) mod ktest;
@@ -20,6 +24,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+pub use coverage::Counting;
 pub use flags::{TARGET, objtool_arguments, rust_flags};
 pub(crate) use kbuild::{C_ONLY, compiler_output, sources};
 pub use link::{Object, link};
@@ -48,6 +53,8 @@ pub struct Built {
     pub rust: Option<RustSide>,
     /// Whether something was left out because it was asked for.
     pub partial: bool,
+    /// What is counted in it, where it was built for coverage.
+    pub counting: Option<Counting>,
     /// The time spent compiling.
     pub build_time: Duration,
     /// The time spent on the Rust object's link.
@@ -74,6 +81,8 @@ pub struct Options {
     pub minimal: bool,
     /// Have the module's own tests in it.
     pub tests: bool,
+    /// Have it count which of its lines and branches are run.
+    pub coverage: bool,
 }
 
 impl Options {
@@ -114,6 +123,9 @@ pub fn build(lab: &Lab, project: &Project, kernel: &Kernel, options: Options) ->
     let build = Build::new(lab, project, kernel, options)?;
     let _lock = build.lock()?;
     ktest::provide(project)?;
+    if options.coverage {
+        coverage::provide(&build)?;
+    }
 
     let started = Instant::now();
     let mut link_time = Duration::ZERO;
@@ -131,6 +143,11 @@ pub fn build(lab: &Lab, project: &Project, kernel: &Kernel, options: Options) ->
     let rust_object =
         rust.as_ref().map(|(manifest, _, object)| (manifest.object.as_str(), object.path.as_path()));
     let made = kbuild::module(&build, rust_object)?;
+    if let Some((_, _, object)) = &rust {
+        boundary::hold_once(project, options, &object.exports, &made.module, &build.dir)?;
+    }
+    let counting = options.coverage.then(|| coverage::counting(&build, &made.module, &made.stripped));
+    let counting = counting.transpose()?;
     let rust = rust.map(|(_, library, object)| RustSide {
         object: object.path,
         exports: object.exports,
@@ -138,7 +155,8 @@ pub fn build(lab: &Lab, project: &Project, kernel: &Kernel, options: Options) ->
     });
     let build_time = started.elapsed().saturating_sub(link_time);
     let partial = options.is_partial();
-    Ok(Built { module: made.module, stripped: made.stripped, rust, partial, build_time, link_time })
+    let kbuild::Made { module, stripped } = made;
+    Ok(Built { module, stripped, rust, partial, counting, build_time, link_time })
 }
 
 /// What the comparison of the interface gave, if there was one.
@@ -210,8 +228,9 @@ pub(crate) fn rust_part(
     }))
 }
 
-/// How the folders of builds without the Rust side, with a minimal one, and with the module's tests end, in this order.
-const VARIANTS: [&str; 3] = ["-c-only", "-minimal", "-test"];
+/// How the folders of builds without the Rust side, with a minimal one, with the module's tests, and for coverage end, in
+/// this order.
+const VARIANTS: [&str; 4] = ["-c-only", "-minimal", "-test", "-coverage"];
 
 /// Whether a file is of a build of the project's that something was left out of: a part, or the tests.
 pub(crate) fn is_partial(project: &Project, file: &Path) -> bool {
@@ -220,7 +239,8 @@ pub(crate) fn is_partial(project: &Project, file: &Path) -> bool {
     let Some(variant) = inside.and_then(|path| path.iter().next()).map(|name| name.to_string_lossy()) else {
         return false;
     };
-    let [c_only, minimal, tests] = VARIANTS;
+    let [c_only, minimal, tests, coverage] = VARIANTS;
+    let variant = variant.strip_suffix(coverage).unwrap_or(&variant);
     let whole = variant.strip_suffix(tests);
     whole.is_none_or(|rest| rest.ends_with(c_only) || rest.ends_with(minimal))
 }
@@ -228,7 +248,9 @@ pub(crate) fn is_partial(project: &Project, file: &Path) -> bool {
 /// The name of the folder of what is built like this for a kernel.
 pub(crate) fn variant(kernel: &Kernel, options: Options) -> String {
     let mut variant = folder_name(kernel);
-    for (asked, suffix) in [options.c_only, options.minimal, options.tests].into_iter().zip(VARIANTS) {
+    for (asked, suffix) in
+        [options.c_only, options.minimal, options.tests, options.coverage].into_iter().zip(VARIANTS)
+    {
         if asked {
             variant.push_str(suffix);
         }
@@ -263,7 +285,12 @@ pub fn check(lab: &Lab, kernel: &Kernel, built: &Built, checks: &Checks, kernel_
     let bytes = std::fs::read(&built.module).context(|| format!("read {}", built.module.display()))?;
     let functions = built.rust.as_ref().map(|rust| rust.exports.clone()).unwrap_or_default();
     let finished = Finished { module: &built.module, bytes: &bytes, functions, partial: built.partial };
-    judge(lab, &kernel.judge()?, finished, checks, kernel_decides)
+    let mut checks = checks.clone();
+    if built.counting.is_some() {
+        // What counts makes it larger; how large it may be is said of the module that is for use.
+        (checks.max_size, checks.max_stack) = (None, None);
+    }
+    judge(lab, &kernel.judge()?, finished, &checks, kernel_decides)
 }
 
 /// A module that is to be judged.
@@ -365,6 +392,7 @@ mod tests {
             ("debian-6.1-c-only-test/m.ko", true),
             ("debian-6.1-minimal/m.ko", true),
             ("debian-6.1-test/m.ko", false),
+            ("debian-6.1-test-coverage/m.ko", false),
             ("../../m.ko", false),
         ] {
             let file = project.output_dir().join(place);

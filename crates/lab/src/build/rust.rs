@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::fingerprint::{Fingerprint, Stamp};
-use super::{Build, Options, ProofKey, TARGET, ktest, rust_flags};
+use super::{Build, Options, ProofKey, TARGET, coverage, ktest, rust_flags};
 use crate::cache::{Lock, make_dir, write_atomically};
 use crate::error::{Context, Error, Result};
 use crate::process::Program;
@@ -89,7 +89,7 @@ impl<'a> Crate<'a> {
         let what = format!("compiling {} for {}", self.name.display(), build.kernel.name());
         build.lab.progress(&what, 0, 0);
         let finished = self.own(&target_dir).and_then(|turn| {
-            let finished = self.cargo(&target_dir).run(&build.lab.cancel);
+            let finished = self.cargo(&target_dir)?.run(&build.lab.cancel);
             keep_dep_info(&target_dir, &self.out, &self.dir);
             drop(turn);
             finished
@@ -123,6 +123,9 @@ impl<'a> Crate<'a> {
         let mut fingerprint = Fingerprint::default();
         fingerprint.text(identity(&self.toolchain)).text(self.flags.join(" ")).text(self.arguments.join(" "));
         fingerprint.text(self.key_text());
+        if self.build.options.coverage {
+            fingerprint.text(coverage::rust_text());
+        }
         for file in sources {
             fingerprint.file(file);
         }
@@ -150,7 +153,11 @@ impl<'a> Crate<'a> {
         let name = target_dir.file_name().unwrap_or_default().to_string_lossy();
         let turn = self.build.lab.cache.lock(&format!("cargo-{name}"), &self.build.lab.cancel)?;
         make_dir(target_dir)?;
-        let (owner, ours) = (target_dir.join("owner"), self.dir.as_os_str().as_encoded_bytes());
+        let (owner, mut ours) = (target_dir.join("owner"), self.dir.as_os_str().as_encoded_bytes().to_vec());
+        // cargo doesn't know that what is compiled for coverage is another thing.
+        if self.build.options.coverage {
+            ours.extend(b"\nfor coverage");
+        }
         if fs::read(&owner).is_ok_and(|owner| owner == ours) {
             return Ok(turn);
         }
@@ -164,12 +171,16 @@ impl<'a> Crate<'a> {
                 }
             }
         }
-        write_atomically(&owner, ours)?;
+        write_atomically(&owner, &ours)?;
         Ok(turn)
     }
 
-    fn cargo(&self, target_dir: &Path) -> Program {
-        Program::new(&self.toolchain.cargo)
+    fn cargo(&self, target_dir: &Path) -> Result<Program> {
+        let mut program = Program::new(&self.toolchain.cargo);
+        if self.build.options.coverage {
+            program = program.env("RUSTC_WRAPPER", coverage::rust_stand_in(self.build)?);
+        }
+        Ok(program
             .env("RUSTC", &self.toolchain.rustc)
             // `-Z` flags are for nightly compilers, unless one is told that it may.
             .env("RUSTC_BOOTSTRAP", "1")
@@ -189,7 +200,7 @@ impl<'a> Crate<'a> {
             .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1")
             .env(KEY_VARIABLE, self.key_text())
             .merged()
-            .limit(self.build.limit())
+            .limit(self.build.limit()))
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de};
 
-use super::{Bench, Life};
+use super::{Bench, Coverage, Life};
 use crate::error::nearest;
 use crate::splat::Expectation;
 
@@ -34,6 +34,9 @@ pub struct Manifest {
     /// How it is loaded and unloaded beside its own tests.
     #[serde(default)]
     pub life: Life,
+    /// What of it doesn't count where it is looked at which of its lines are run.
+    #[serde(default)]
+    pub coverage: Coverage,
     /// What is done with the loaded module.
     #[serde(default, rename = "test")]
     pub tests: Vec<Test>,
@@ -84,6 +87,51 @@ pub struct Rust {
     pub header: Option<PathBuf>,
     /// The file in the machine that proves that this build's Rust is in the module.
     pub proof: Option<String>,
+    /// Whether a function of the header that no test calls fails a build with tests.
+    #[serde(default)]
+    pub every_function_tested: bool,
+    /// Functions of the header that can't be tested.
+    #[serde(default)]
+    pub untested: Vec<Untested>,
+}
+
+/// One `[[rust.untested]]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Untested {
+    /// The function.
+    pub function: String,
+    /// Why.
+    pub reason: String,
+}
+
+impl Rust {
+    /// What is wrong with the table: the key, what, and what to do.
+    fn problem(&self) -> Option<(&'static str, String, String)> {
+        if !self.object.ends_with(".o") || self.object.contains('/') {
+            let message = format!("`{}` is no name of an object file", self.object);
+            let remedy = "name it as the Kbuild file does, without a folder: \"rust.o\"";
+            return Some(("object", message, remedy.into()));
+        }
+        if self.every_function_tested && self.header.is_none() {
+            let message =
+                "`every-function-tested` is of the functions of a header, and none is named".to_owned();
+            return Some(("every-function-tested", message, "name it: header = \"rust.h\"".to_owned()));
+        }
+        let first = self.untested.first()?;
+        if !self.every_function_tested {
+            let message =
+                format!("`{}` is excused from being tested, and nothing asks for that", first.function);
+            return Some((
+                "rust.untested",
+                message,
+                "say `every-function-tested = true` under [rust]".to_owned(),
+            ));
+        }
+        let silent = self.untested.iter().find(|excused| excused.reason.trim().is_empty())?;
+        let message = format!("`{}` is excused from being tested without a reason", silent.function);
+        Some(("rust.untested", message, "say in `reason` why it can't be tested".to_owned()))
+    }
 }
 
 /// The `[machine]` table.
@@ -319,13 +367,7 @@ impl Manifest {
                 "give it 64M or more".into(),
             ));
         }
-        if let Some(rust) = &self.rust
-            && (!rust.object.ends_with(".o") || rust.object.contains('/'))
-        {
-            let message = format!("`{}` is no name of an object file", rust.object);
-            let remedy = "name it as the Kbuild file does, without a folder: \"rust.o\"";
-            return Err(("object", message, remedy.into()));
-        }
+        self.rust.as_ref().and_then(Rust::problem).map_or(Ok(()), Err)?;
         for (index, test) in self.tests.iter().enumerate() {
             if self.tests[..index].iter().any(|earlier| earlier.name == test.name) {
                 return Err((
@@ -607,7 +649,7 @@ mod tests {
         ");
         insta::assert_snapshot!(problem("kernels = [\"x\"]\nfrobnicate = 1\n[module]\nname = \"m\"\n"), @r"
         2:1: unknown key `frobnicate`
-        help: the keys known here are kernels, module, rust, machine, timeouts, check, life, test, bench
+        help: the keys known here are kernels, module, rust, machine, timeouts, check, life, coverage, test, bench
         ");
         insta::assert_snapshot!(problem(&format!("{GOOD}[[test]]\nname = \"t\"\nrum = [\"true\"]\n")), @r"
         6:1: unknown key `rum`
@@ -640,6 +682,24 @@ mod tests {
         insta::assert_snapshot!(problem("kernels = [\"x\"]\n[module]\nname = \"../m\"\n"), @r"
         3:1: `../m` is no name of a module
         help: a name has letters, digits, `_` and `-`; it is the NAME of NAME.ko
+        ");
+    }
+
+    #[test]
+    fn every_function_is_one_of_a_header_and_an_excuse_has_a_reason() {
+        let rust = |keys: &str| problem(&format!("{GOOD}[rust]\ncrate = \"r\"\n{keys}"));
+        insta::assert_snapshot!(rust("every-function-tested = true"), @r#"
+        6:1: `every-function-tested` is of the functions of a header, and none is named
+        help: name it: header = "rust.h"
+        "#);
+        let excuse = "[[rust.untested]]\nfunction = \"f\"\nreason = \"\"";
+        insta::assert_snapshot!(rust(&format!("header = \"r.h\"\n{excuse}")), @r"
+        7:1: `f` is excused from being tested, and nothing asks for that
+        help: say `every-function-tested = true` under [rust]
+        ");
+        insta::assert_snapshot!(rust(&format!("header = \"r.h\"\nevery-function-tested = true\n{excuse}")), @r"
+        8:1: `f` is excused from being tested without a reason
+        help: say in `reason` why it can't be tested
         ");
     }
 

@@ -2,6 +2,7 @@
 //! A module's project: the folder with `vexlab.toml`, and what that file says.
 
 mod bench;
+mod coverage;
 mod life;
 mod manifest;
 
@@ -9,8 +10,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 pub use bench::{Bench, Beside};
+pub use coverage::Coverage;
 pub use life::Life;
-pub use manifest::{Allow, Check, Checks, Machine, Manifest, Module, Rust, Size, Test, Timeouts};
+pub use manifest::{Allow, Check, Checks, Machine, Manifest, Module, Rust, Size, Test, Timeouts, Untested};
 
 use crate::build;
 use crate::cache::write_atomically;

@@ -19,6 +19,7 @@ use crate::kernel::{self, Kernel};
 use crate::link::Outgoing;
 use crate::machine::{Accelerator, Board, Machine, Start, tsc_khz};
 use crate::process;
+use crate::profile;
 use crate::project;
 use crate::qmp::Version;
 use crate::saved::{self, Key, State, Unfinished};
@@ -91,6 +92,7 @@ pub(super) fn describe(
         talkative: false,
         start: Start::PowerOn,
         debugger: None,
+        plugin: None,
         counted: wanted.counted,
     };
     if accelerator.is_none() {
@@ -183,7 +185,8 @@ impl Way {
             Self::ToBeSaved(unfinished) => {
                 // What one left there that said nothing is no memory for the next.
                 let _ = fs::remove_file(unfinished.memory());
-                let machine = Machine { start: Start::ToBeSaved(unfinished.memory()), ..machine.clone() };
+                let start = Start::ToBeSaved(unfinished.memory());
+                let machine = Machine { start, plugin: None, ..machine.clone() };
                 Session::start(&machine, dir, &lab.cancel)
             }
             Self::PowerOn => Session::start(machine, dir, &lab.cancel),
@@ -237,6 +240,7 @@ impl<'a> Booting<'a> {
                 Ok(None)
             }
             Err(Lost::Interrupted(error)) => Err(error),
+            Err(lost) if plugin_refused(&self.machine, &lost).is_some() => Err(self.not_booted(&lost)),
             Err(lost) => {
                 self.session.end();
                 self.lab.note(&unusable(self.kernel, &lost));
@@ -347,7 +351,18 @@ fn in_one_line(text: &str) -> String {
     text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ")
 }
 
+/// Why QEMU ended, if it was because it was to load a plugin.
+fn plugin_refused(machine: &Machine, lost: &Lost) -> Option<Error> {
+    match lost {
+        Lost::Ended { qemu } if machine.plugin.is_some() => profile::refusal(&machine.qemu, qemu),
+        _ => None,
+    }
+}
+
 fn not_booted(machine: &Machine, session: &Session, lost: &Lost, dir: &Path) -> Error {
+    if let Some(refused) = plugin_refused(machine, lost) {
+        return refused;
+    }
     let console = dir.join("console.log");
     let tail = session.console().tail().join("\n");
     match lost {

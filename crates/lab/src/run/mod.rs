@@ -6,12 +6,14 @@
 
 mod bench;
 mod boot;
+mod counting;
 mod debug;
 /// In a machine with a distribution.
 pub mod inside;
 mod kept;
 mod life;
 mod plan;
+mod profiled;
 mod splats;
 mod steps;
 mod suite;
@@ -21,6 +23,7 @@ mod trouble;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
+use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -29,6 +32,8 @@ use wire::{Exit, Process};
 pub use bench::{Benched, Watcher, bench, list_benches};
 use boot::Booting;
 pub use boot::{Terminal, find_qemu};
+pub use counting::Measured;
+use counting::Tally;
 pub use debug::Debugged;
 use debug::Layout;
 pub use kept::Kept;
@@ -39,6 +44,7 @@ use crate::error::{Error, Kind, Result};
 use crate::event::Event;
 use crate::kernel::Kernel;
 use crate::machine::{Accelerator, Machine};
+use crate::profile::Counted;
 use crate::project::{self, Check, Manifest, Project};
 use crate::session::Session;
 use crate::share::{self, Shown};
@@ -46,6 +52,7 @@ use crate::splat::{Kinds, ModuleFile, Splat};
 use crate::verdict::{Class, Phase, TestResult};
 use plan::Plan;
 pub use plan::Selection;
+pub use profiled::{Profiled, profile_command, profile_tests};
 use steps::{Run, Told};
 use suite::Suite;
 
@@ -107,6 +114,8 @@ pub struct Options {
     pub allowed: Kinds,
     /// Leave the project's own tests out.
     pub life_only: bool,
+    /// Count what is executed for tests and commands.
+    pub counts: bool,
 }
 
 /// What is known after a run.
@@ -135,6 +144,8 @@ pub struct Record {
     pub tests: Vec<TestResult>,
     /// What the kernel reported, in order.
     pub splats: Vec<Splat>,
+    /// What was counted, where that was asked for: for each machine.
+    pub counted: Vec<Counted>,
     /// The console of the machine in which the worst was seen.
     pub console: PathBuf,
     /// The folder with what is kept of it. Further machines have folders of their own in it.
@@ -203,10 +214,38 @@ pub struct Order {
 /// can't do its work. Whatever a machine shows is in the [`Record`].
 pub fn test(lab: &Lab, project: &Project, kernel: &Kernel, order: &Order, kept: &mut Kept) -> Result<Record> {
     let what = project.called(order.options.build);
-    told(lab, &what, kernel.name(), || tested(lab, project, kernel, order, kept))
+    told(lab, &what, kernel.name(), || Ok(tested(lab, project, kernel, order, kept)?.0))
 }
 
-fn tested(lab: &Lab, project: &Project, kernel: &Kernel, order: &Order, kept: &mut Kept) -> Result<Record> {
+/// As [`test`], with a module that was built for coverage. Gives also what was counted.
+///
+/// # Errors
+///
+/// As [`test`].
+pub fn measure(
+    lab: &Lab,
+    project: &Project,
+    kernel: &Kernel,
+    order: &Order,
+) -> Result<(Record, Option<Measured>)> {
+    let mut order = order.clone();
+    order.options.build.coverage = true;
+    let mut measured = None;
+    let record = told(lab, &project.called(order.options.build), kernel.name(), || {
+        let (record, counted) = tested(lab, project, kernel, &order, &mut Kept::default())?;
+        measured = counted;
+        Ok(record)
+    })?;
+    Ok((record, measured))
+}
+
+fn tested(
+    lab: &Lab,
+    project: &Project,
+    kernel: &Kernel,
+    order: &Order,
+    kept: &mut Kept,
+) -> Result<(Record, Option<Measured>)> {
     let options = order.options;
     let mut order = order.clone();
     let mut manifest = bring_programs(lab, project, &mut order)?;
@@ -217,6 +256,7 @@ fn tested(lab: &Lab, project: &Project, kernel: &Kernel, order: &Order, kept: &m
     run.what = project.called(options.build);
     run.allowed = options.allowed;
     run.looks = suite::life_wanted(&order.selection);
+    run.count_if(options.counts)?;
     run.start(options.cold, kept)?;
     let module = Module::build(lab, &mut run, project, kernel, options)?;
     let dir = run.dir().to_owned();
@@ -239,7 +279,8 @@ fn tested(lab: &Lab, project: &Project, kernel: &Kernel, order: &Order, kept: &m
     // Nobody gets them any more.
     let _ = std::fs::remove_dir_all(dir.join("disks"));
     record.dir = dir;
-    Ok(record)
+    let measured = module.tally.as_ref().map(|tally| tally.measured(&module.built.module));
+    Ok((record, measured))
 }
 
 /// Adds the programs of the project that its tests run to what machines are shown: those that a path names which
@@ -343,6 +384,7 @@ fn command_in(
     let (lab, kernel) = (run.lab, run.kernel);
     run.tell_results = false;
     run.allowed = options.allowed;
+    run.count_if(options.counts)?;
     run.start(options.cold, &mut Kept::default())?;
     let module = match project {
         Some(project) => Some(Module::build(lab, &mut run, project, kernel, options)?),
@@ -354,7 +396,10 @@ fn command_in(
         Some(module) => outcome.and_then(|()| run.load(module)),
         None => outcome,
     };
-    let outcome = outcome.and_then(|()| run.program(process, terminal)).and_then(|()| run.power_off(None));
+    let outcome = outcome
+        .and_then(|()| run.program(process, terminal))
+        .and_then(|()| run.take_counts())
+        .and_then(|()| run.power_off(None));
     run.finish(outcome)
 }
 
@@ -401,6 +446,8 @@ struct Module {
     manifest: Manifest,
     /// Where traces through it lead.
     symbols: ModuleFile,
+    /// What is counted in it, where it was built for coverage.
+    tally: Option<Arc<Tally>>,
 }
 
 impl Module {
@@ -424,7 +471,8 @@ impl Module {
             root: project.root().to_owned(),
         };
         run.symbols = Some(symbols.clone());
-        Ok(Self { name, built, manifest: project.manifest().clone(), symbols })
+        let tally = built.counting.is_some().then(Arc::default);
+        Ok(Self { name, built, manifest: project.manifest().clone(), symbols, tally })
     }
 
     /// Its file's name.

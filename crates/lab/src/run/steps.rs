@@ -14,6 +14,7 @@ use wire::life::Listing;
 use wire::{Exit, Process, Reply, Request};
 
 use super::boot::{self, Booting, Terminal};
+use super::counting::Reading;
 use super::kept::Kept;
 use super::splats::{Asked, as_expected};
 use super::trouble::{Trouble, incomplete, of_taint, verdict};
@@ -23,6 +24,7 @@ use crate::error::{Context, Error, Result};
 use crate::event::Event;
 use crate::kernel::{Kernel, depends_of_file, read_module};
 use crate::machine::{Accelerator, Machine};
+use crate::profile::Counted;
 use crate::project::{self, Manifest, Timeouts};
 use crate::session::{Collect, Listener, Lost, Session};
 use crate::share::{self, Place, Shown, Unshared};
@@ -71,6 +73,10 @@ pub(super) struct Run<'a> {
     /// Whether it is looked at what there is before the module is loaded, and what there was.
     pub(super) looks: bool,
     pub(super) before: Option<Listing>,
+    /// The counters of the module, where it was built for coverage.
+    pub(super) reading: Option<Reading>,
+    /// What was counted in the machine.
+    pub(super) counted: Option<Counted>,
 }
 
 /// A step's result: on, or to the end.
@@ -133,6 +139,8 @@ impl<'a> Run<'a> {
             tell_results: true,
             looks: false,
             before: None,
+            reading: None,
+            counted: None,
         };
         run.phase(Phase::Provision, started.elapsed());
         Ok(run)
@@ -200,6 +208,7 @@ impl<'a> Run<'a> {
     pub(super) fn load(&mut self, module: &Module) -> Step {
         let started = Instant::now();
         let stripped = self.load_needs(module)?;
+        self.load_reader(module)?;
         let looked = if self.looks { self.look_before(module)? } else { Duration::ZERO };
         self.load_one(&module.file(), &stripped, Some(&module.manifest.module.parameters))?;
         let time = started.elapsed().saturating_sub(looked);
@@ -222,7 +231,7 @@ impl<'a> Run<'a> {
     }
 
     /// Loads a module with these parameters; without any, one that the module needs, which may be there already.
-    fn load_one(&mut self, file: &Path, bytes: &[u8], parameters: Option<&str>) -> Step {
+    pub(super) fn load_one(&mut self, file: &Path, bytes: &[u8], parameters: Option<&str>) -> Step {
         let limit = self.timeouts.load;
         let path = self.send_module(file, bytes)?;
         let log_start = self.session().log().len();
@@ -338,6 +347,7 @@ impl<'a> Run<'a> {
 
     /// Ends the session in order, and hears what the kernel says of itself.
     pub(super) fn power_off(&mut self, unloaded: Option<&Module>) -> Step {
+        self.read_counters()?;
         match self.ask(
             &Request::PowerOff,
             Duration::from_secs(20),
@@ -394,6 +404,7 @@ impl<'a> Run<'a> {
 
     /// Ends the machine and judges the run.
     pub(super) fn finish(mut self, outcome: Step) -> Result<Record> {
+        self.close_counters(&outcome);
         self.session().end();
         self.put_disks_away()?;
         let mut splats = self.session().splats();
@@ -428,6 +439,7 @@ impl<'a> Run<'a> {
             phases: std::mem::take(&mut self.phases),
             tests: std::mem::take(&mut self.results),
             splats,
+            counted: self.counted.take().into_iter().collect(),
             console: dir.join("console.log"),
             dir,
         })

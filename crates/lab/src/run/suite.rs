@@ -155,6 +155,7 @@ impl<'a> Suite<'a> {
         let mut run = Run::prepare_in(dir, self.lab, Some(manifest), self.kernel, options.accelerator)?;
         run.symbols = Some(self.module.symbols.clone());
         run.allowed = options.allowed;
+        run.count_if(options.counts)?;
         if let Some(from) = &from {
             run.take_disks(&self.disks(from))?;
         }
@@ -181,7 +182,7 @@ impl<'a> Suite<'a> {
         let loaded = run
             .show(&self.order.shown)?
             .and_then(|()| run.load(self.module))
-            .and_then(|()| if options.life_only { Ok(()) } else { run.prove(self.module) });
+            .and_then(|()| if options.life_only || options.counts { Ok(()) } else { run.prove(self.module) });
         match loaded {
             Ok(()) => Ok(Some(Guest { run, used: false, testing: Duration::ZERO })),
             Err(trouble) => {
@@ -268,6 +269,9 @@ impl Guest<'_> {
     /// Unloads the module and ends the machine in order.
     fn leave(mut self, module: &Module) -> Result<Record> {
         self.tested();
+        if let Err(trouble) = self.run.take_counts() {
+            return self.run.finish(Err(trouble));
+        }
         let outcome = self.run.unload(module).and_then(|()| self.run.power_off(Some(module)));
         self.run.finish(outcome)
     }
@@ -336,5 +340,6 @@ fn join(whole: &mut Record, part: Record) {
     }
     whole.tests.extend(part.tests);
     whole.splats.extend(part.splats);
+    whole.counted.extend(part.counted);
     whole.started = whole.started.min(part.started);
 }

@@ -35,21 +35,30 @@ type Step<T> = std::result::Result<T, Trouble>;
 const MOST_TESTS: usize = 10_000;
 
 impl Run<'_> {
-    /// Carries a unit out.
+    /// Carries a unit out. Of a module that was built for coverage, the counters are read afterwards.
     pub(super) fn carry_out(&mut self, unit: &Unit, module: &Module) -> Step<Done> {
         let name = unit.name();
+        self.counts(&name);
+        let done = self.carry_out_called(&name, unit, module)?;
+        if done != Done::Killed && !self.has_ended {
+            self.read_counters()?;
+        }
+        Ok(done)
+    }
+
+    fn carry_out_called(&mut self, name: &str, unit: &Unit, module: &Module) -> Step<Done> {
         let test = &unit.test;
-        self.lab.reporter.event(&Event::TestBegin { name: &name });
+        self.lab.reporter.event(&Event::TestBegin { name });
         if test.needs_rust && module.built.rust.is_none() {
-            self.result(&name, Outcome::Skipped, None, vec![WITHOUT_RUST.to_owned()]);
+            self.result(name, Outcome::Skipped, None, vec![WITHOUT_RUST.to_owned()]);
             return Ok(Done::Tested);
         }
         let limit = test.timeout.unwrap_or(self.timeouts.test);
         match (&test.check, &unit.part) {
-            (Check::Ktap(path), _) => self.ktap(&name, path, limit),
-            (Check::Ktests(path), None) => self.list_ktests(&name, path, limit),
+            (Check::Ktap(path), _) => self.ktap(name, path, limit),
+            (Check::Ktests(path), None) => self.list_ktests(name, path, limit),
             (Check::Ktests(path), Some(part)) => self.ktest(&test.name, part, path, limit),
-            (Check::Run(words), _) => self.program_test(&name, words, test.kill_at.as_deref(), limit),
+            (Check::Run(words), _) => self.program_test(name, words, test.kill_at.as_deref(), limit),
         }
     }
 

@@ -18,6 +18,7 @@ use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+pub(crate) use symbolise::Sources;
 pub use symbolise::{ModuleFile, symbolise};
 
 pub use line::{Line, merge};
@@ -191,7 +192,7 @@ pub struct SourceLine {
 }
 
 /// What a function is written in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Language {
     /// C.

@@ -66,7 +66,7 @@ pub fn symbolise(splats: &mut [Splat], module: &ModuleFile, built: SystemTime) -
 }
 
 /// Sources, as they are read.
-struct Sources {
+pub(crate) struct Sources {
     /// The project's folder, as it is called and as it really is.
     roots: Vec<PathBuf>,
     built: SystemTime,
@@ -75,12 +75,13 @@ struct Sources {
 }
 
 impl Sources {
-    fn new(root: &Path, built: SystemTime) -> Self {
+    pub(crate) fn new(root: &Path, built: SystemTime) -> Self {
         let roots = [Some(root.to_owned()), root.canonicalize().ok()].into_iter().flatten().collect();
         Self { roots, built, files: HashMap::new() }
     }
 
-    fn place(&mut self, place: SourcePlace) -> Place {
+    /// A place, with the lines around it.
+    pub(crate) fn place(&mut self, place: SourcePlace) -> Place {
         let excerpt = self.excerpt(&place.file, place.line as usize);
         Place {
             function: place.function,

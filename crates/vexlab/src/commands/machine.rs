@@ -168,7 +168,7 @@ pub(super) fn one_kernel(lab: &Lab, arguments: &RunArgs, project: Option<&Projec
 }
 
 /// The command's own status, unless something went wrong around it.
-fn exit_status(record: &Record) -> u8 {
+pub(super) fn exit_status(record: &Record) -> u8 {
     match (record.class, record.exit) {
         (Class::Passed, Some(exit)) => status_of(exit),
         _ => record.class.exit_status(),

@@ -4,6 +4,7 @@
 mod bench;
 mod cache;
 mod check;
+mod coverage;
 mod doctor;
 mod environment;
 mod gdb;
@@ -12,6 +13,7 @@ mod kernel;
 mod log;
 mod machine;
 mod module;
+mod profile;
 mod watch;
 mod whole;
 
@@ -42,12 +44,14 @@ pub(crate) fn dispatch(lab: &Lab, cli: &Cli, interrupt: &Interrupt) -> Result<u8
         Command::Test(arguments) if arguments.watch => watch::watch(lab, &cli.project, arguments),
         Command::Test(arguments) => module::test(lab, &cli.project, arguments),
         Command::Bench(arguments) => bench::bench(lab, &cli.project, arguments),
+        Command::Coverage(arguments) => coverage::coverage(lab, &cli.project, arguments),
         Command::Log(arguments) => log::log(lab, arguments).map(|()| 0),
         Command::Report(arguments) => log::report(lab, arguments).map(|()| 0),
         Command::Check(arguments) => check::check(lab, &cli.project, arguments),
         Command::Run(arguments) => machine::run(lab, &cli.project, arguments),
         Command::Shell(arguments) => machine::shell(lab, &cli.project, arguments),
         Command::Gdb(arguments) => gdb::gdb(lab, &cli.project, arguments, interrupt),
+        Command::Profile(arguments) => profile::profile(lab, &cli.project, arguments),
         Command::Up(arguments) => environment::up(lab, &cli.project, arguments).map(|()| 0),
         Command::Ps => {
             environment::ps(lab);
@@ -105,7 +109,7 @@ fn kernels(lab: &Lab, named: &[String], project: Option<&Project>) -> Result<Vec
 /// What is run has its tests in it.
 impl From<&How> for build::Options {
     fn from(how: &How) -> Self {
-        Self { c_only: how.c_only, minimal: how.minimal, tests: true }
+        Self { c_only: how.c_only, minimal: how.minimal, tests: true, coverage: false }
     }
 }
 
@@ -117,6 +121,7 @@ impl From<&RunArgs> for run::Options {
             kernel_decides: arguments.no_check,
             cold: arguments.cold,
             life_only: false,
+            counts: false,
             allowed: arguments.allow.iter().copied().collect(),
         }
     }

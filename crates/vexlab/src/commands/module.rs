@@ -143,7 +143,7 @@ fn chosen(command: &TestArgs) -> Option<&'static str> {
 }
 
 /// The class of a run that did not come to a machine. What stops every other run as well is returned instead.
-fn of_failure(error: Error) -> Result<Class> {
+pub(super) fn of_failure(error: Error) -> Result<Class> {
     match error.kind() {
         Kind::Interrupted | Kind::Usage => Err(error),
         Kind::Build | Kind::Check | Kind::Lab | Kind::MachineLost => Ok(Class::from(&error)),

@@ -285,7 +285,7 @@ fn word(language: Language) -> &'static str {
 }
 
 /// A function's name, without the arguments of generic types where it would be too long.
-fn name(function: &str) -> String {
+pub(super) fn name(function: &str) -> String {
     let function = plain(function);
     if function.chars().count() <= WIDEST_NAME {
         return function;

@@ -8,6 +8,7 @@
 
 mod descriptor;
 mod machine;
+mod mark;
 mod process;
 mod terminal;
 
@@ -16,6 +17,7 @@ pub(crate) use machine::{
     bring_interface_up, file_system_type, load_module, mount, open_file_system, power_off,
     seed_random_numbers, set_clock, show_all_on_console, unload_module, uptime_micros,
 };
+pub(crate) use mark::{mark_begin, mark_end};
 pub(crate) use process::{
     Call, Ending, change_root, child_events, enter_folder, fork, reap, redirect, reset_signals, send_signal,
     spawn, start_session,

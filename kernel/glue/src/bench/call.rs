@@ -22,7 +22,7 @@ pub extern "C" fn vexfs_rs_bench_empty(number: u64) -> u64 {
 pub unsafe extern "C" fn vexfs_rs_bench_first(data: *const u8, len: usize) -> u64 {
     // SAFETY: needed to read C's memory. `vexfs.h` asks this of the caller.
     let bytes = unsafe { incoming::bytes(data, len) };
-    bytes.first().copied().map_or(0, u64::from)
+    bytes.ok().and_then(<[u8]>::first).copied().map_or(0, u64::from)
 }
 
 /// See `vexfs.h`.
@@ -46,7 +46,7 @@ fn rust_c_rust(bench: &mut Bench) {
     bench.iter(|| keep(c::bench_through(7)));
 }
 
-#[ktest(name = "call.to_c")]
+#[ktest(name = "call.to_c", of = "vexfs_c_bench_empty: good edge", of = "vexfs_c_bench_through: good edge")]
 fn to_c(test: &mut Test) {
     for number in [0, 7, u64::MAX] {
         if c::bench_empty(number) != number || c::bench_through(number) != number {

@@ -55,7 +55,7 @@ fn kernels_crc32c(bytes: &[u8]) -> u32 {
     unsafe { c::vexfs_c_bench_crc32c(bytes.as_ptr(), bytes.len()) }
 }
 
-#[ktest(name = "crc32c.as_the_kernel")]
+#[ktest(name = "crc32c.as_the_kernel", of = "vexfs_c_bench_crc32c: good edge")]
 fn as_the_kernel(test: &mut Test) {
     let bytes: [u8; 300] = core::array::from_fn(|index| index as u8);
     for len in [0, 1, 7, 8, 9, 300] {

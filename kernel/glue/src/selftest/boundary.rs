@@ -25,7 +25,11 @@ fn reverse(bytes: &[u8], out: &mut [u8]) -> i32 {
     unsafe { c::vexfs_c_test_reverse(bytes.as_ptr(), bytes.len(), out.as_mut_ptr(), out.len()) }
 }
 
-#[ktest(name = "rust.boundary.slices")]
+#[ktest(
+    name = "rust.boundary.slices",
+    of = "vexfs_c_test_sum: good edge",
+    of = "vexfs_c_test_reverse: good edge bad"
+)]
 fn slices(report: &mut Test) {
     let bytes: [u8; 200] = core::array::from_fn(|index| index as u8);
     report.number("sum of 0 to 199", 199 * 200 / 2, sum(&bytes));
@@ -42,6 +46,9 @@ fn slices(report: &mut Test) {
         reverse(b"abcde", &mut out).into(),
     );
     report.bytes("the buffer, left alone", b"cba.", &out);
+    let middle = out.get_mut(1..4).unwrap_or_default();
+    report.signed("reversing to an odd address", 0, reverse(b"xyz", middle).into());
+    report.bytes("reversed there", b"czyx", &out);
 }
 
 /// A string that C has, which is there as long as the module.
@@ -55,25 +62,27 @@ fn string(index: u32) -> Option<&'static CStr> {
     Some(unsafe { CStr::from_ptr(start) })
 }
 
-#[ktest(name = "rust.boundary.strings")]
+#[ktest(name = "rust.boundary.strings", of = "vexfs_c_test_string: good edge bad")]
 fn strings(report: &mut Test) {
     let bytes = |index| string(index).map_or(&b"(null)"[..], CStr::to_bytes);
     report.bytes("string 0", b"", bytes(0));
     report.bytes("string 1", b"vexfs", bytes(1));
     report.bytes("string 2", b"v\xffx", bytes(2));
     report.bytes("string 3", b"(null)", bytes(3));
+    report.bytes("string u32::MAX", b"(null)", bytes(u32::MAX));
     let is_text = |index| string(index).is_some_and(|string| string.to_str().is_ok());
     report.holds("string 1 is UTF-8", is_text(1));
     report.holds("string 2 is not UTF-8", !is_text(2));
 }
 
-#[ktest(name = "rust.boundary.errors")]
+#[ktest(name = "rust.boundary.errors", of = "vexfs_c_test_error: good edge")]
 fn errors(report: &mut Test) {
     for (index, error) in (0..).zip(Error::ALL) {
         report.signed("errno of an error", c::test_error(index).into(), error.errno().into());
     }
     let behind = Error::ALL.len() as u32;
     report.signed("errno behind the last", 0, c::test_error(behind).into());
+    report.signed("errno of u32::MAX", 0, c::test_error(u32::MAX).into());
 }
 
 /// Has C count down, and calls a closure for each number until it returns something other than 0.
@@ -88,7 +97,7 @@ fn count_down<F: FnMut(u64) -> i32>(count: u64, mut visit: F) -> i32 {
     unsafe { c::vexfs_c_test_count_down(count, Some(call::<F>), ptr::from_mut(&mut visit).cast()) }
 }
 
-#[ktest(name = "rust.boundary.callback")]
+#[ktest(name = "rust.boundary.callback", of = "vexfs_c_test_count_down: good edge bad")]
 fn callback(report: &mut Test) {
     let mut numbers = [0_u8; 6];
     let mut calls = 0;
@@ -117,7 +126,11 @@ fn callback(report: &mut Test) {
     report.signed("result without a callback", Error::Invalid.errno().into(), refused.into());
 }
 
-#[ktest(name = "rust.boundary.reentry")]
+#[ktest(
+    name = "rust.boundary.reentry",
+    of = "vexfs_c_test_descend: good edge",
+    of = "vexfs_c_test_count_down: good"
+)]
 fn reentry(report: &mut Test) {
     let mut total = 0;
     let result = count_down(black_box(4), |outer| {
@@ -130,4 +143,5 @@ fn reentry(report: &mut Test) {
     // (3,2) (3,1) (3,0) (2,1) (2,0) (1,0): tens, ones, and 3 each time
     report.number("sum over all pairs", 90 + 40 + 10 + 4 + 6 * 3, total);
     report.number("descent from 15", 15 * 16 / 2, c::test_descend(black_box(15)));
+    report.number("descent from 0", 0, c::test_descend(black_box(0)));
 }

@@ -18,6 +18,8 @@ mod memory;
 mod objects;
 /// What the tests that C judges call.
 mod offered;
+/// What C refuses.
+mod refusals;
 /// What a test has to say.
 mod report;
 

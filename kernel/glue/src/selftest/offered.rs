@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The contracts are in `vexfs.h`, under the same names; `selftest.c` judges the answers.
 
-use alloc::boxed::Box;
+use alloc::{boxed::Box, vec::Vec};
 use core::{
     ffi::{CStr, c_char, c_void},
     str,
@@ -27,7 +27,7 @@ fn sum(bytes: &[u8]) -> u64 {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vexfs_rs_test_sum(data: *const u8, len: usize) -> u64 {
     // SAFETY: needed to read C's memory. `vexfs.h` asks this of the caller.
-    sum(unsafe { incoming::bytes(data, len) })
+    unsafe { incoming::bytes(data, len) }.map_or(0, sum)
 }
 
 fn upper(text: &[u8], out: &mut [u8]) -> Result<usize, Error> {
@@ -42,7 +42,7 @@ fn upper(text: &[u8], out: &mut [u8]) -> Result<usize, Error> {
 /// # Safety
 ///
 /// `text` and `len` are as [`incoming::bytes`] wants them, `out` and `size` as [`incoming::room`]
-/// does, and `used` may be written to.
+/// does, and `used` as [`incoming::place`] does.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vexfs_rs_test_upper(
     text: *const u8,
@@ -54,9 +54,11 @@ pub unsafe extern "C" fn vexfs_rs_test_upper(
     // SAFETY: needed to use C's memory. `vexfs.h` asks this of the caller, and that they do not
     // overlap.
     let (text, out) = unsafe { (incoming::bytes(text, len), incoming::room(out, size)) };
-    status(upper(text, out).map(|len| {
-        // SAFETY: needed to answer C. `vexfs.h` asks of the caller that a usize fits there.
-        unsafe { used.write(len) }
+    // SAFETY: as above.
+    let used = unsafe { incoming::place(used) };
+    status(used.and_then(|used| {
+        used.put(upper(text?, out?)?);
+        Ok(())
     }))
 }
 
@@ -70,18 +72,18 @@ fn text_length(buffer: &[u8]) -> Result<usize, Error> {
 ///
 /// # Safety
 ///
-/// `buffer` and `size` are as [`incoming::bytes`] wants them, and `length` may be written to.
+/// `buffer` and `size` are as [`incoming::bytes`] wants them, `length` as [`incoming::place`] does.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vexfs_rs_test_text_length(
     buffer: *const u8,
     size: usize,
     length: *mut usize,
 ) -> i32 {
-    // SAFETY: needed to read C's memory. `vexfs.h` asks this of the caller.
-    let buffer = unsafe { incoming::bytes(buffer, size) };
-    status(text_length(buffer).map(|len| {
-        // SAFETY: needed to answer C. `vexfs.h` asks of the caller that a usize fits there.
-        unsafe { length.write(len) }
+    // SAFETY: needed to use C's memory. `vexfs.h` asks this of the caller.
+    let (buffer, length) = unsafe { (incoming::bytes(buffer, size), incoming::place(length)) };
+    status(length.and_then(|length| {
+        length.put(text_length(buffer?)?);
+        Ok(())
     }))
 }
 
@@ -89,10 +91,13 @@ pub unsafe extern "C" fn vexfs_rs_test_text_length(
 ///
 /// # Safety
 ///
-/// `string` is not null, and ends in a NUL.
+/// `string` is null, or ends in a NUL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vexfs_rs_test_string_sum(string: *const c_char) -> u64 {
-    // SAFETY: needed to see C's string. `vexfs.h` asks this of the caller.
+    if string.is_null() {
+        return 0;
+    }
+    // SAFETY: needed to see C's string. It is not null, and `vexfs.h` asks the rest of the caller.
     sum(unsafe { CStr::from_ptr(string) }.to_bytes())
 }
 
@@ -119,7 +124,7 @@ fn calculate(operator: u8, left: i64, right: i64) -> Result<i64, Error> {
 ///
 /// # Safety
 ///
-/// `result` may be written to.
+/// `result` is as [`incoming::place`] wants it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vexfs_rs_test_calculate(
     operator: u8,
@@ -127,9 +132,11 @@ pub unsafe extern "C" fn vexfs_rs_test_calculate(
     right: i64,
     result: *mut i64,
 ) -> i32 {
-    status(calculate(operator, left, right).map(|number| {
-        // SAFETY: needed to answer C. `vexfs.h` asks of the caller that an i64 fits there.
-        unsafe { result.write(number) }
+    // SAFETY: needed to answer C. `vexfs.h` asks this of the caller.
+    let result = unsafe { incoming::place(result) };
+    status(result.and_then(|result| {
+        result.put(calculate(operator, left, right)?);
+        Ok(())
     }))
 }
 
@@ -149,7 +156,10 @@ pub unsafe extern "C" fn vexfs_rs_test_visit(
         return Error::Invalid.errno();
     };
     // SAFETY: needed to read C's memory. `vexfs.h` asks this of the caller.
-    let bytes = unsafe { incoming::bytes(data, len) };
+    let bytes = match unsafe { incoming::bytes(data, len) } {
+        Ok(bytes) => bytes,
+        Err(error) => return error.errno(),
+    };
     bytes
         .iter()
         // SAFETY: needed to call C. The context is the one that C passed along with the function.
@@ -185,21 +195,23 @@ pub extern "C" fn vexfs_rs_test_counter_new(start: u64) -> *mut c_void {
 ///
 /// # Safety
 ///
-/// `counter` is a handle that was not freed and is not in use, and `total` may be written to.
+/// `counter` is null, or a handle that was not freed and is not in use; `total` is as [`incoming::place`] wants it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vexfs_rs_test_counter_add(
     counter: *mut c_void,
     amount: u64,
     total: *mut u64,
 ) -> i32 {
-    // SAFETY: needed to find the counter of a handle. `vexfs.h` asks of the caller that it is one,
+    // SAFETY: needed to find the counter of a handle. Where it is not null, `vexfs.h` asks of the caller that it is one,
     // and that no other call uses it meanwhile.
-    let counter = unsafe { &mut *counter.cast::<Counter>() };
-    let sum = counter.total.checked_add(amount).ok_or(Error::Overflow);
-    status(sum.map(|sum| {
-        counter.total = sum;
-        // SAFETY: needed to answer C. `vexfs.h` asks of the caller that a u64 fits there.
-        unsafe { total.write(sum) }
+    let counter = unsafe { counter.cast::<Counter>().as_mut() };
+    // SAFETY: needed to answer C. `vexfs.h` asks this of the caller.
+    let total = unsafe { incoming::place(total) };
+    status(total.and_then(|total| {
+        let counter = counter.ok_or(Error::Invalid)?;
+        counter.total = counter.total.checked_add(amount).ok_or(Error::Overflow)?;
+        total.put(counter.total);
+        Ok(())
     }))
 }
 
@@ -216,4 +228,35 @@ pub unsafe extern "C" fn vexfs_rs_test_counter_free(counter: *mut c_void) {
     // SAFETY: needed to take the counter back. It came from `Box::into_raw`, and `vexfs.h` asks of the
     // caller that this is its only end.
     drop(unsafe { Box::from_raw(counter.cast::<Counter>()) });
+}
+
+/// Each byte in a box of its own, and the boxes in a list: what fails on the way takes down what is there.
+fn collect(bytes: &[u8]) -> Result<u64, Error> {
+    let mut list = Vec::new();
+    list.try_reserve_exact(bytes.len())?;
+    for byte in bytes {
+        let boxed = try_box(*byte)?;
+        if let Some(slot) = list.spare_capacity_mut().first_mut() {
+            slot.write(boxed);
+            // SAFETY: needed because `push` would give up where there is no room. The slot behind the last has just been
+            // written.
+            unsafe { list.set_len(list.len() + 1) };
+        }
+    }
+    Ok(list.iter().map(|byte| u64::from(**byte)).sum())
+}
+
+/// See `vexfs.h`.
+///
+/// # Safety
+///
+/// `data` and `len` are as [`incoming::bytes`] wants them, `sum` as [`incoming::place`] does.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vexfs_rs_test_collect(data: *const u8, len: usize, sum: *mut u64) -> i32 {
+    // SAFETY: needed to use C's memory. `vexfs.h` asks this of the caller.
+    let (bytes, sum) = unsafe { (incoming::bytes(data, len), incoming::place(sum)) };
+    status(sum.and_then(|sum| {
+        sum.put(collect(bytes?)?);
+        Ok(())
+    }))
 }

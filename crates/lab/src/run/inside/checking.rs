@@ -51,6 +51,9 @@ impl Inside<'_> {
         })?;
         let module = self.project.output_dir().join(build::variant(kernel, options.build)).join(&name);
         write_atomically(&module, &bytes)?;
+        if let Some(rust) = rust {
+            build::boundary::hold(self.project, options.build, &rust.exports, &bytes)?;
+        }
         let facts = self.facts(&self.kernel_dir(kernel.release()))?;
         if let Some(line) = facts.lacking(self.place.image) {
             self.lab.note(&format!("{name}: {line}"));

@@ -179,6 +179,7 @@ impl<'a> Seen<'a> {
             phases,
             time: started.elapsed(),
             tests: results,
+            counted: Vec::new(),
             console: dir.join("console.log"),
             dir,
         })

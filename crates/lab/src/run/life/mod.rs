@@ -53,6 +53,7 @@ impl Run<'_> {
     /// Carries out the tests that every module has. It is not loaded before, nor afterwards.
     pub(super) fn life(&mut self, module: &Module) -> Step {
         let started = Instant::now();
+        self.counts("life");
         let (unloaded, loaded) = (Listing::default(), Listing::default());
         let mut living = Living { run: self, module, unloaded, loaded, heard: 0, unseen: Vec::new() };
         let lived = living.live();
