@@ -45,6 +45,7 @@ bench: build
 	$(CARGO) bench --locked -p vexlab --bench splats >> target/performance.md
 	$(CARGO) bench --locked -p vexlab --bench inside >> target/performance.md
 	$(CARGO) bench --locked -p vexlab --bench others >> target/performance.md
+	$(VEXLAB) bench --format markdown >> target/performance.md
 	mv target/performance.md docs/performance.md
 	cat docs/performance.md
 

@@ -337,4 +337,63 @@ uint64_t vexfs_c_test_descend(uint32_t depth);
  */
 uint64_t vexfs_c_test_fail_alloc(uint64_t nth);
 
+/*
+ * What the benchmarks call: bench.c and glue/src/bench. All of this is in
+ * builds with tests only (VEXLAB_TEST).
+ */
+
+/**
+ * vexfs_rs_bench_empty() - nothing
+ * @number: any
+ *
+ * Context: any.
+ * Return: @number.
+ */
+uint64_t vexfs_rs_bench_empty(uint64_t number);
+
+/**
+ * vexfs_rs_bench_first() - the first of some bytes
+ * @data: the bytes
+ * @len: how many
+ *
+ * Context: any.
+ * Return: the byte; 0 where there is none.
+ */
+uint64_t vexfs_rs_bench_first(const uint8_t *data, size_t len);
+
+/**
+ * vexfs_rs_bench_length() - length of a C string
+ * @string: ends in a NUL, not NULL
+ *
+ * Context: any.
+ */
+uint64_t vexfs_rs_bench_length(const char *string);
+
+/**
+ * vexfs_c_bench_empty() - nothing
+ * @number: any
+ *
+ * Context: any.
+ * Return: @number.
+ */
+uint64_t vexfs_c_bench_empty(uint64_t number);
+
+/**
+ * vexfs_c_bench_through() - call vexfs_rs_bench_empty()
+ * @number: as there
+ *
+ * Context: any.
+ * Return: as there.
+ */
+uint64_t vexfs_c_bench_through(uint64_t number);
+
+/**
+ * vexfs_c_bench_crc32c() - the kernel's own CRC-32C, without the last inversion
+ * @data: the bytes
+ * @len: how many
+ *
+ * Context: any.
+ */
+uint32_t vexfs_c_bench_crc32c(const uint8_t *data, size_t len);
+
 #endif /* VEXFS_H */

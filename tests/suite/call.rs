@@ -180,7 +180,8 @@ impl Ended {
     /// What a user reads in the end: the status and both outputs, without the lines that say what takes long,
     /// since that differs.
     pub(crate) fn told(&self) -> String {
-        let passing = ["compiling ", "copying ", "booting ", "fetching ", "unpacking ", "waiting "];
+        let passing =
+            ["compiling ", "copying ", "booting ", "fetching ", "unpacking ", "waiting ", "measuring "];
         let stays = |line: &&str| !passing.iter().any(|word| line.starts_with(word));
         let lines = self.stdout.lines().chain(self.stderr.lines().filter(stays));
         lines.fold(format!("status {}", self.status), |text, line| text + "\n" + line)

@@ -10,6 +10,8 @@
 
 /// KVM, tried and remembered.
 mod accelerator;
+/// Benchmarks, and what they are held against.
+mod bench;
 /// What a header asks of a module's tests, and of what may be called in any context.
 mod boundary;
 /// A call of the program: started, fed, signalled, waited for, and never left behind.
@@ -79,6 +81,7 @@ fn main() {
     let mut trials = cases::trials();
     for tests in [
         accelerator::tests(),
+        bench::tests(),
         boundary::tests(),
         check::tests(),
         command_line::tests(),

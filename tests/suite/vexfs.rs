@@ -17,6 +17,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         machine("vexfs::without_rust", LIMIT, without_rust),
         machine("vexfs::without_tests", LIMIT, without_tests),
         machine("vexfs::a_leak_is_named", LIMIT, a_leak_is_named),
+        machine("vexfs::a_call_costs_no_more_than_in_c", LIMIT, a_call_costs_no_more_than_in_c),
         machine("vexfs::on_two_processors", LIMIT, on_two_processors),
         machine("vexfs::a_test_that_leaks_fails", LIMIT, a_test_that_leaks_fails),
         machine("vexfs::no_memory_in_any_context", LIMIT, no_memory_in_any_context),
@@ -151,4 +152,24 @@ fn without_tests(context: &Context) {
     assert_eq!(ended.status, 0, "{ended}");
     let checked = check("target/vexlab/debian-6.1-cloud-test/vexfs.ko");
     assert!(checked.status == 0 && checked.stdout.contains("allowed: self-tests"), "{checked}");
+}
+
+/// Benchmarks can be measured, and what crosses the boundary costs at most two instructions more than in C, or a tenth.
+fn a_call_costs_no_more_than_in_c(context: &Context) {
+    let dir = project(context);
+    let bench = ["bench", "--kernel", "debian-6.1-cloud", "--format", "markdown"];
+    // Not those of 1 MiB: what the kernel's pages are like then is not the benchmark's to say, and they may vary.
+    let filters = ["call", "_64", "_4k", "tree", "crc32c"];
+    let ended = context.vexlab(bench).args(filters).dir(&dir).run();
+    assert_eq!(ended.status, 0, "{ended}");
+    let rows = ended.stdout.lines().filter(|line| line.starts_with("| ") && line.matches('|').count() == 7);
+    let rows: Vec<Vec<&str>> = rows.map(|line| line.split('|').map(str::trim).collect()).skip(2).collect();
+    assert!(rows.len() > 10, "{ended}");
+    for row in rows {
+        let (what, more, why) = (row[1], row[5].parse::<f64>().expect("a number"), row[6]);
+        assert!(!why.contains("nobody has said why"), "{what}; {ended}");
+        let crosses = ["empty", "there and back", "slice", "string", "error", "index"];
+        let is_call = crosses.iter().any(|word| what.contains(word));
+        assert!(!is_call || why.is_empty(), "{what}: {more}; {ended}");
+    }
 }

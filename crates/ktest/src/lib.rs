@@ -17,6 +17,19 @@
 //! }
 //! ```
 //!
+//! A benchmark is a function with the attribute [`kbench`], which has [`Bench::iter`] measure something; see
+//! `docs/bench.md`.
+//!
+//! ```
+//! use ktest::{Bench, kbench, keep};
+//!
+//! # fn half(number: u64) -> u64 { number / 2 }
+//! #[kbench]
+//! fn halving(bench: &mut Bench) {
+//!     bench.iter(|| keep(half(7)));
+//! }
+//! ```
+//!
 //! The parts of a crate that need no kernel are tested on the host as well: under `cargo test` the attribute makes
 //! ordinary tests.
 //!
@@ -45,16 +58,19 @@
 #[cfg(test)]
 extern crate std;
 
+/// Benchmarks.
+mod bench;
 /// The macros that compare.
 mod compare;
 
 use core::ffi::c_char;
 use core::fmt::{self, Debug, Write as _};
 
-pub use ktest_macros::ktest;
+pub use bench::{Bench, bench_on_host, hide, keep};
+pub use ktest_macros::{kbench, ktest};
 
 /// Which layout [`Case`] and [`Test`] have: `KTEST_LAYOUT` in `vexlab/ktest.h`.
-const LAYOUT: u32 = 1;
+const LAYOUT: u32 = 2;
 
 const PASSED: u32 = 0;
 const FAILED: u32 = 1;
@@ -129,7 +145,7 @@ impl Test {
     }
 
     /// What it has said so far.
-    fn said(&self) -> &[u8] {
+    pub(crate) fn said(&self) -> &[u8] {
         // SAFETY: needed to read what was written. The first `used` bytes at `text` were.
         unsafe { core::slice::from_raw_parts(self.text, self.used) }
     }
@@ -167,20 +183,31 @@ impl<E: Debug> Outcome for core::result::Result<(), E> {
     }
 }
 
-/// A test as it is found in the section `.ktests`, by reference: `struct ktest_case` in `vexlab/ktest.h`.
+/// What is called of a case.
+#[repr(C)]
+union Run {
+    test: extern "C" fn(&mut Test),
+    bench: extern "C" fn(&mut Bench),
+}
+
+const TEST: u32 = 0;
+const BENCH: u32 = 1;
+
+/// A test or a benchmark as it is found in the section `.ktests`, by reference: `struct ktest_case` in
+/// `vexlab/ktest.h`.
 #[repr(C)]
 pub struct Case {
     layout: u32,
-    reserved: u32,
+    kind: u32,
     name: *const c_char,
-    run: extern "C" fn(&mut Test),
+    run: Run,
 }
 
 // SAFETY: needed for a static. Nothing in it ever changes: the name is a constant text.
 unsafe impl Sync for Case {}
 
 impl Case {
-    /// `name` has letters, digits, `_`, `.`, `:` and `-`, and a NUL at its end.
+    /// A test. `name` has letters, digits, `_`, `.`, `:` and `-`, and a NUL at its end.
     ///
     /// # Panics
     ///
@@ -188,8 +215,23 @@ impl Case {
     #[doc(hidden)]
     #[must_use]
     pub const fn new(name: &'static str, run: extern "C" fn(&mut Test)) -> Self {
+        Self::of(name, TEST, Run { test: run })
+    }
+
+    /// A benchmark, as [`Case::new`].
+    ///
+    /// # Panics
+    ///
+    /// While compiling, if it is no such name.
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn bench(name: &'static str, run: extern "C" fn(&mut Bench)) -> Self {
+        Self::of(name, BENCH, Run { bench: run })
+    }
+
+    const fn of(name: &'static str, kind: u32, run: Run) -> Self {
         assert!(is_name(name.as_bytes()), "the name of a test has letters, digits, `_`, `.`, `:` and `-`");
-        Self { layout: LAYOUT, reserved: 0, name: name.as_ptr().cast(), run }
+        Self { layout: LAYOUT, kind, name: name.as_ptr().cast(), run }
     }
 }
 

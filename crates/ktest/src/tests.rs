@@ -114,6 +114,22 @@ fn a_failure_on_the_host_is_a_panic() {
 fn the_layout_is_that_of_the_header() {
     assert_eq!((size_of::<Case>(), offset_of!(Case, name), offset_of!(Case, run)), (24, 8, 16));
     assert_eq!((size_of::<Test>(), offset_of!(Test, outcome), offset_of!(Test, cut_off)), (32, 24, 28));
+    assert_eq!((size_of::<crate::Bench>(), offset_of!(Case, kind)), (104, 4));
     let header = include_str!("../include/vexlab/ktest.h");
     assert!(header.contains(&std::format!("#define KTEST_LAYOUT {}\n", crate::LAYOUT)));
+}
+
+#[test]
+fn a_benchmark_is_gone_through_once_on_the_host() {
+    static TURNS: core::sync::atomic::AtomicU32 = core::sync::atomic::AtomicU32::new(0);
+    crate::bench_on_host(|bench| {
+        bench.iter(|| TURNS.fetch_add(1, core::sync::atomic::Ordering::Relaxed));
+    });
+    assert_eq!(TURNS.load(core::sync::atomic::Ordering::Relaxed), 1);
+}
+
+#[test]
+#[should_panic(expected = "no memory")]
+fn a_benchmark_that_fails_on_the_host_is_a_panic() {
+    crate::bench_on_host(|_| Err::<(), _>("no memory"));
 }

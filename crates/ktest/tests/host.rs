@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Under `cargo test` the attribute makes ordinary tests.
 
-use ktest::{Test, expect, expect_eq, expect_ne, ktest, require_eq};
+use ktest::{Bench, Test, expect, expect_eq, expect_ne, kbench, keep, ktest, require_eq};
 
 fn half(number: u32) -> Option<u32> {
     number.is_multiple_of(2).then_some(number / 2)
@@ -19,4 +19,10 @@ fn halves(test: &mut Test) -> ktest::Result {
 #[ktest(name = "halves.of-nothing")]
 fn of_nothing(test: &mut Test) {
     expect!(test, half(0) == Some(0));
+}
+
+/// A benchmark is gone through once.
+#[kbench(name = "halves.speed")]
+fn halving(bench: &mut Bench) {
+    bench.iter(|| keep(half(4).map_or(0, u64::from)));
 }

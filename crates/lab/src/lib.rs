@@ -9,6 +9,8 @@
 pub mod accel;
 /// Debian's archive.
 pub mod apt;
+/// Benchmarks.
+pub mod bench;
 /// From source to a module.
 pub mod build;
 /// A shell and its tools, for machines.

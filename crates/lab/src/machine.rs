@@ -145,8 +145,9 @@ impl Machine {
         line.option("-cpu", self.accelerator.processor());
         line.option("-smp", self.processors.to_string());
         if self.counted {
-            // A processor that waits has its next timer at once, so the host's clock has no part in it.
-            line.option("-icount", "shift=0,sleep=off");
+            // A processor that waits does so in the host's time. With `sleep=off` it would have its next timer at once,
+            // and keep a processor of the host busy as long as the machine is there.
+            line.option("-icount", "shift=0,sleep=on");
         }
         line.option("-m", format!("{}k", self.memory.0 >> 10));
         if self.pvh {
@@ -425,7 +426,7 @@ mod tests {
     fn a_counted_machine_has_a_clock_of_instructions() {
         insta::assert_snapshot!(difference(Machine { counted: true, ..machine() }), @"
         < -append console=ttyS0 quiet panic=-1 reboot=t cryptomgr.notests psi=0 noautogroup vexlab.machine=30313233343536373839616263646566 noreplace-smp tsc_early_khz=2600000 tsc=reliable
-        > -icount shift=0,sleep=off
+        > -icount shift=0,sleep=on
         > -append console=ttyS0 quiet panic=-1 reboot=t cryptomgr.notests psi=0 noautogroup vexlab.machine=30313233343536373839616263646566 noreplace-smp tsc_early_khz=1000000 tsc=reliable
         ");
     }

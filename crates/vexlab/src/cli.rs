@@ -47,6 +47,10 @@ pub(crate) enum Command {
     Link(LinkArgs),
     /// Build the module, load it in a fresh machine, test it, unload it, and say the verdict
     Test(TestArgs),
+    /// Measure the module's benchmarks in the kernel: instructions, exactly, or nanoseconds
+    ///
+    /// docs/bench.md says how a module has some.
+    Bench(BenchArgs),
     /// Test the module, and say which of its lines and branches were run
     ///
     /// C and Rust are counted in the kernel, over all tests, machines and kernels (`-k`, several times). Files of the
@@ -408,6 +412,52 @@ pub(crate) struct TestArgs {
     /// Write a KTAP report, whatever comes of the runs
     #[arg(long, value_name = "FILE")]
     pub(crate) ktap: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchArgs {
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+
+    /// Only the benchmarks with one of these texts in their name
+    #[arg(value_name = "FILTER")]
+    pub(crate) filters: Vec<String>,
+
+    /// List the benchmarks that would be measured, without measuring them
+    #[arg(long, conflicts_with_all = ["baseline", "save_baseline", "format"])]
+    pub(crate) list: bool,
+
+    /// Measure nanoseconds, where KVM makes that meaningful, instead of counting instructions
+    #[arg(long)]
+    pub(crate) timed: bool,
+
+    /// Measure nanoseconds under emulation, too: they are those of the emulator
+    #[arg(long, requires = "timed")]
+    pub(crate) force: bool,
+
+    /// Compare with this baseline: a name, or a file (with a / in it, or .json at its end)
+    ///
+    /// The exit status is 1 if a count is another one, or a time is longer.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) baseline: Option<String>,
+
+    /// Keep the results as this baseline, in target/vexlab/bench or in a file
+    #[arg(long, value_name = "NAME")]
+    pub(crate) save_baseline: Option<String>,
+
+    /// How to print the results
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) format: BenchFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BenchFormat {
+    /// Lines for people
+    Text,
+    /// One object: docs/bench.md
+    Json,
+    /// Tables
+    Markdown,
 }
 
 #[derive(Debug, Args)]

@@ -21,6 +21,9 @@ unsafe extern "C" {
         context: *mut c_void,
     ) -> i32;
     fn vexfs_c_test_descend(depth: u32) -> u64;
+    fn vexfs_c_bench_empty(number: u64) -> u64;
+    fn vexfs_c_bench_through(number: u64) -> u64;
+    pub(crate) fn vexfs_c_bench_crc32c(data: *const u8, len: usize) -> u32;
     fn vexfs_c_test_fail_alloc(nth: u64) -> u64;
 }
 
@@ -63,6 +66,20 @@ pub(crate) fn test_descend(depth: u32) -> u64 {
     // SAFETY: needed to call C. It takes any number that the stack suffices for, and the tests, which
     // alone call this, stay at 16.
     unsafe { vexfs_c_test_descend(depth) }
+}
+
+/// The number, by way of C.
+#[inline(always)]
+pub(crate) fn bench_empty(number: u64) -> u64 {
+    // SAFETY: needed to call C. It takes any number.
+    unsafe { vexfs_c_bench_empty(number) }
+}
+
+/// The number, by way of C and then of Rust.
+#[inline(always)]
+pub(crate) fn bench_through(number: u64) -> u64 {
+    // SAFETY: needed to call C. It takes any number.
+    unsafe { vexfs_c_bench_through(number) }
 }
 
 /// Has the allocation of this number fail, counted from 1; 0 for none. Returns how many were left to the last such.

@@ -4,23 +4,24 @@
 
 use alloc::collections::TryReserveError;
 
-/// Something that C is told.
+/// Something that C is told. Its value is the negative errno, so that nothing has to be looked up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i32)]
 pub(crate) enum Error {
     /// The kernel has no memory for it.
-    NoMemory,
+    NoMemory = -12,
     /// An argument is outside of what the function takes.
-    Invalid,
-    /// What was asked for is not there.
-    NoData,
+    Invalid = -22,
     /// The caller's buffer is too small.
-    NoSpace,
-    /// Text that is not UTF-8.
-    BadText,
-    /// The result does not fit its type.
-    Overflow,
+    NoSpace = -28,
     /// The operation has no result.
-    Domain,
+    Domain = -33,
+    /// What was asked for is not there.
+    NoData = -61,
+    /// The result does not fit its type.
+    Overflow = -75,
+    /// Text that is not UTF-8.
+    BadText = -84,
 }
 
 impl Error {
@@ -37,15 +38,7 @@ impl Error {
 
     /// The negative errno.
     pub(crate) const fn errno(self) -> i32 {
-        match self {
-            Error::NoMemory => -12,
-            Error::Invalid => -22,
-            Error::Domain => -33,
-            Error::NoSpace => -28,
-            Error::NoData => -61,
-            Error::Overflow => -75,
-            Error::BadText => -84,
-        }
+        self as i32
     }
 }
 

@@ -18,15 +18,14 @@ fn is_possible<T>(data: *const T, len: usize) -> bool {
 /// `data` is null, `len` is 0 or more than memory can have, or `data` points to `len` bytes that may be read and that
 /// nobody writes during `'a`.
 pub(crate) unsafe fn bytes<'a>(data: *const u8, len: usize) -> Result<&'a [u8], Error> {
-    if len == 0 {
-        return Ok(&[]);
+    // In this order it is two branches, which is what C needs for as much.
+    match isize::try_from(len) {
+        Ok(0) => Ok(&[]),
+        // SAFETY: needed to see C's memory as a slice. The caller vouches for the memory; the pointer is not null, the
+        // length is one that memory can have, and bytes need no alignment.
+        Ok(_) if !data.is_null() => Ok(unsafe { core::slice::from_raw_parts(data, len) }),
+        _ => Err(Error::Invalid),
     }
-    if !is_possible(data, len) {
-        return Err(Error::Invalid);
-    }
-    // SAFETY: needed to see C's memory as a slice. The caller vouches for the memory; the pointer is not null, the
-    // length is one that memory can have, and bytes need no alignment.
-    Ok(unsafe { core::slice::from_raw_parts(data, len) })
 }
 
 /// The room that C passed, to write to.

@@ -13,6 +13,9 @@
 // The name `alloc` stays free for those who use it; the allocator itself is in `memory`.
 extern crate alloc;
 
+/// What crossing the boundary costs, and what Rust's collections do.
+#[cfg(feature = "ktest")]
+mod bench;
 /// Prototypes of what the C part offers.
 mod c;
 /// The one list of errors, and the errno that each becomes.

@@ -29,7 +29,7 @@
 #endif
 
 /* Which layout the structures below have; they are the same in crates/ktest/src/lib.rs. */
-#define KTEST_LAYOUT 1
+#define KTEST_LAYOUT 2
 
 /* What a test has come to. */
 #define KTEST_PASSED 0
@@ -45,12 +45,21 @@ struct ktest {
 	u32 cut_off;	/* not 0 where there was too much to say */
 };
 
-/* A test as it is found in the section .ktests, by pointer. */
+/* What a case is. */
+#define KTEST_KIND_TEST 0
+#define KTEST_KIND_BENCH 1	/* vexlab/kbench.h */
+
+struct kbench;
+
+/* A test or a benchmark as it is found in the section .ktests, by pointer. */
 struct ktest_case {
 	u32 layout;	/* KTEST_LAYOUT */
-	u32 reserved;	/* 0 */
+	u32 kind;	/* KTEST_KIND_TEST, ... */
 	const char *name;
-	void (*run)(struct ktest *test);
+	union {
+		void (*run)(struct ktest *test);
+		void (*bench)(struct kbench *bench);
+	};
 };
 
 /*

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Lists and runs a module's tests. It is included by one file of the module,
- * which calls ktest_init() when it is loaded and ktest_exit() when it is
- * unloaded. Without VEXLAB_TEST both do nothing.
+ * Lists and runs a module's tests, and measures its benchmarks. It is included
+ * by one file of the module, which calls ktest_init() when it is loaded and
+ * ktest_exit() when it is unloaded. Without VEXLAB_TEST both do nothing.
  *
  * Before the include, KTEST_BEFORE(test) and KTEST_AFTER(test) may be defined:
  * they are done before and after each test, and may let it fail.
@@ -10,6 +10,7 @@
 #ifndef VEXLAB_KTEST_MAIN_H
 #define VEXLAB_KTEST_MAIN_H
 
+#include <vexlab/kbench.h>
 #include <vexlab/ktest.h>
 
 struct dentry;
@@ -128,13 +129,18 @@ static bool ktest_matches(const char *pattern, const char *name)
 	return !*pattern;
 }
 
+static bool ktest_is_test(const struct ktest_case *entry)
+{
+	return entry->kind == KTEST_KIND_TEST;
+}
+
 static size_t ktest_count(const char *pattern)
 {
 	const struct ktest_case *const *entry;
 	size_t count = 0;
 
 	ktest_for_each(entry)
-		count += ktest_matches(pattern, (*entry)->name);
+		count += ktest_is_test(*entry) && ktest_matches(pattern, (*entry)->name);
 	return count;
 }
 
@@ -203,7 +209,7 @@ static int ktest_run(struct ktest_file *file, const char *pattern, size_t count)
 
 	ktest_print(file, "KTAP version 1\n1..%zu\n", count);
 	ktest_for_each(entry) {
-		if (!ktest_matches(pattern, (*entry)->name))
+		if (!ktest_is_test(*entry) || !ktest_matches(pattern, (*entry)->name))
 			continue;
 		if (fatal_signal_pending(current)) {
 			err = -EINTR;
@@ -216,16 +222,26 @@ static int ktest_run(struct ktest_file *file, const char *pattern, size_t count)
 	return err;
 }
 
-static int ktest_list(struct ktest_file *file)
+static int ktest_list_kind(struct ktest_file *file, u32 kind)
 {
 	const struct ktest_case *const *entry;
-	int err = ktest_renew(file, 1 + ktest_count("*") * (KTEST_NAME_MAX + 1));
+	size_t size = 1;
+	int err;
 
+	ktest_for_each(entry)
+		size += KTEST_NAME_MAX + 1;
+	err = ktest_renew(file, size);
 	if (err)
 		return err;
 	ktest_for_each(entry)
-		ktest_print(file, "%s\n", (*entry)->name);
+		if ((*entry)->kind == kind)
+			ktest_print(file, "%s\n", (*entry)->name);
 	return 0;
+}
+
+static int ktest_list(struct ktest_file *file)
+{
+	return ktest_list_kind(file, KTEST_KIND_TEST);
 }
 
 static int ktest_open(struct file *file, int (*fill)(struct ktest_file *))
@@ -324,7 +340,19 @@ static const struct file_operations ktest_ktap_fops = {
 	.read = ktest_read,
 };
 
-static bool ktest_is_name(const char *name)
+#include <vexlab/kbench_main.h>
+
+static size_t __init ktest_count_called(const char *name)
+{
+	const struct ktest_case *const *entry;
+	size_t count = 0;
+
+	ktest_for_each(entry)
+		count += !strcmp((*entry)->name, name);
+	return count;
+}
+
+static bool __init ktest_is_name(const char *name)
 {
 	size_t length = strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.:-");
 
@@ -350,7 +378,7 @@ static int __init ktest_check(void)
 			pr_err("ktest: \"%s\" can't be the name of a test\n", (*entry)->name);
 			return -EINVAL;
 		}
-		if (ktest_count((*entry)->name) != 1) {
+		if (ktest_count_called((*entry)->name) != 1) {
 			pr_err("ktest: there are several tests called %s\n", (*entry)->name);
 			return -EINVAL;
 		}
@@ -363,8 +391,9 @@ static int __init ktest_check(void)
  * @folder: where; NULL for a folder with the module's name
  *
  * The files are "tests", which lists the tests and runs those whose name is
- * written to it, and "ktap", which runs all of them when it is opened. They are
- * removed with @folder by whoever made it, or else by ktest_exit().
+ * written to it, "ktap", which runs all of them when it is opened, and
+ * "benches", which lists the benchmarks and measures them. They are removed
+ * with @folder by whoever made it, or else by ktest_exit().
  *
  * Return: 0; -ENOEXEC: linked without ktest.lds, or compiled against another
  * version; -EINVAL: a name that is none, or is there twice; what debugfs says.
@@ -383,6 +412,7 @@ static int __init ktest_init(struct dentry *folder)
 	}
 	debugfs_create_file("tests", 0600, folder, NULL, &ktest_tests_fops);
 	debugfs_create_file("ktap", 0400, folder, NULL, &ktest_ktap_fops);
+	debugfs_create_file("benches", 0600, folder, NULL, &kbench_fops);
 	return 0;
 }
 

@@ -19,7 +19,9 @@ const FEATURE: &str = "ktest";
 const SCRIPT: &str = "ktest.lds";
 
 /// What a C build finds, by the names that it has in the folder for that.
-const FILES: [(&str, &str); 3] = [
+const FILES: [(&str, &str); 5] = [
+    ("vexlab/kbench.h", include_str!("../../../ktest/include/vexlab/kbench.h")),
+    ("vexlab/kbench_main.h", include_str!("../../../ktest/include/vexlab/kbench_main.h")),
     ("vexlab/ktest.h", include_str!("../../../ktest/include/vexlab/ktest.h")),
     ("vexlab/ktest_main.h", include_str!("../../../ktest/include/vexlab/ktest_main.h")),
     (SCRIPT, include_str!("../../../ktest/ktest.lds")),

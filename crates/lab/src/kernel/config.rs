@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use sha2::{Digest, Sha256};
+
 use crate::error::{Context, Result};
 
 /// How an option of a kernel is set.
@@ -53,6 +55,15 @@ impl Config {
     /// Whether an option is built in.
     pub fn is_set(&self, name: &str) -> bool {
         self.state(name) == State::Yes
+    }
+
+    /// A digest of all that is set, in hexadecimal digits: two kernels with the same were configured alike.
+    pub fn digest(&self) -> String {
+        let mut hash = Sha256::new();
+        for (name, value) in &self.0 {
+            hash.update(format!("{name}={value}\n"));
+        }
+        hash.finalize()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// An option's value; that of a text is without its quotes.

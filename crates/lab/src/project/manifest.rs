@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de};
 
-use super::{Coverage, Life};
+use super::{Bench, Coverage, Life};
 use crate::error::nearest;
 use crate::splat::Expectation;
 
@@ -40,6 +40,9 @@ pub struct Manifest {
     /// What is done with the loaded module.
     #[serde(default, rename = "test")]
     pub tests: Vec<Test>,
+    /// What is measured of it.
+    #[serde(default, rename = "bench")]
+    pub benches: Vec<Bench>,
 }
 
 /// The `[module]` table.
@@ -375,6 +378,11 @@ impl Manifest {
             }
             self.disks_problem(index, test).map_or(Ok(()), Err)?;
         }
+        for (index, bench) in self.benches.iter().enumerate() {
+            if let Some((message, remedy)) = bench.problem(&self.benches[..index]) {
+                return Err(("bench", message, remedy));
+            }
+        }
         if let Some((message, remedy)) = self.check.problem() {
             return Err(("check.allow", message, remedy));
         }
@@ -596,7 +604,9 @@ fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Er
     }
 }
 
-fn optional_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+pub(super) fn optional_seconds<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Duration>, D::Error> {
     seconds(deserializer).map(Some)
 }
 
@@ -639,7 +649,7 @@ mod tests {
         ");
         insta::assert_snapshot!(problem("kernels = [\"x\"]\nfrobnicate = 1\n[module]\nname = \"m\"\n"), @r"
         2:1: unknown key `frobnicate`
-        help: the keys known here are kernels, module, rust, machine, timeouts, check, life, coverage, test
+        help: the keys known here are kernels, module, rust, machine, timeouts, check, life, coverage, test, bench
         ");
         insta::assert_snapshot!(problem(&format!("{GOOD}[[test]]\nname = \"t\"\nrum = [\"true\"]\n")), @r"
         6:1: unknown key `rum`
@@ -773,6 +783,27 @@ mod tests {
         assert!(Manifest::parse(&format!("{GOOD}[[test]]\nname=\"t\"\nktap=\"x\"\n")).is_err());
         let twice = format!("{GOOD}[[test]]\nname=\"t\"\nrun=[\"a\"]\n[[test]]\nname=\"t\"\nrun=[\"b\"]\n");
         assert!(problem(&twice).contains("two tests are called `t`"));
+    }
+
+    #[test]
+    fn benchmarks_have_a_name_and_a_file() {
+        let bench = |name: &str, rest: &str| {
+            format!("{GOOD}[[bench]]\nname = \"{name}\"\nkbenches = \"/b\"\n{rest}\n")
+        };
+        let manifest = Manifest::parse(&bench("b", "parameters = \"\"")).unwrap();
+        assert_eq!(manifest.benches[0].parameters.as_deref(), Some(""));
+        insta::assert_snapshot!(problem(&bench("b c", "")), @r"
+        4:1: `b c` is no name of benchmarks
+        help: a name has letters, digits, `_`, `.`, `:` and `-`
+        ");
+        insta::assert_snapshot!(problem(&bench("b", "[[bench]]\nname = \"b\"\nkbenches = \"/c\"")), @r"
+        4:1: two tables of benchmarks are called `b`
+        help: give each a name of its own
+        ");
+        insta::assert_snapshot!(problem(&bench("b", "").replace("/b", "b")), @r"
+        4:1: benchmarks `b`: `kbenches` is an absolute path, not `b`
+        help: ktest_init(NULL) makes /sys/kernel/debug/MODULE/benches
+        ");
     }
 
     #[test]

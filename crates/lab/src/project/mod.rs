@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! A module's project: the folder with `vexlab.toml`, and what that file says.
 
+mod bench;
 mod coverage;
 mod life;
 mod manifest;
@@ -8,6 +9,7 @@ mod manifest;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+pub use bench::{Bench, Beside};
 pub use coverage::Coverage;
 pub use life::Life;
 pub use manifest::{Allow, Check, Checks, Machine, Manifest, Module, Rust, Size, Test, Timeouts, Untested};

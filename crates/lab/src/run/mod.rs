@@ -4,6 +4,7 @@
 //! [`test`] takes a project from source to a verdict; [`command`] runs one program beside the loaded
 //! module. The machine is restored, or boots, while the module is built. Both go through the same phases, in [`boot`] and [`steps`], and end in [`Record::class`].
 
+mod bench;
 mod boot;
 mod counting;
 mod debug;
@@ -28,6 +29,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use wire::{Exit, Process};
 
+pub use bench::{Benched, Watcher, bench, list_benches};
 use boot::Booting;
 pub use boot::{Terminal, find_qemu};
 pub use counting::Measured;

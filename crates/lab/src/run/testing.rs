@@ -92,14 +92,14 @@ impl Run<'_> {
         let limit = limit.unwrap_or(self.timeouts.test);
         let text = self.text("list", &Request::Read { path: path.to_owned() }, limit);
         let text = text.map_err(|trouble| trouble.into_error(&format!("{path} can't be read")))?;
-        text.and_then(|text| listed(path, &text)).map_err(Error::lab)
+        text.and_then(|text| listed(path, &text, "test")).map_err(Error::lab)
     }
 
     /// Reads which tests a file has.
     fn list_ktests(&mut self, name: &str, path: &str, limit: Duration) -> Step<Done> {
         let started = Instant::now();
         let text = self.text(name, &Request::Read { path: path.to_owned() }, limit)?;
-        let tests = text.and_then(|text| listed(path, &text)).and_then(|tests| {
+        let tests = text.and_then(|text| listed(path, &text, "test")).and_then(|tests| {
             let named = self.expecting().filter_map(|test| test.strip_prefix(name)?.strip_prefix('/'));
             are_all_listed(path, &tests, named).map(|()| tests)
         });
@@ -168,7 +168,7 @@ impl Run<'_> {
     }
 
     /// The text that answers a request, or why there is none.
-    fn text(
+    pub(super) fn text(
         &mut self,
         name: &str,
         request: &Request,
@@ -188,26 +188,26 @@ impl Run<'_> {
     }
 }
 
-/// The tests that a file says it has.
-pub(super) fn listed(path: &str, text: &str) -> std::result::Result<Vec<String>, String> {
+/// The tests, or what it has instead of such, that a file says it has.
+pub(super) fn listed(path: &str, text: &str, what: &str) -> std::result::Result<Vec<String>, String> {
     let names: Vec<String> = text.lines().map(str::to_owned).collect();
     let is_name = |name: &String| {
         let is_in = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:-".contains(&byte);
         !name.is_empty() && name.len() <= 200 && name.bytes().all(is_in)
     };
     if names.is_empty() {
-        return Err(format!("{path} has no test"));
+        return Err(format!("{path} has no {what}"));
     }
     if names.len() > MOST_TESTS {
-        return Err(format!("{path} lists {} tests, and {MOST_TESTS} is the most", names.len()));
+        return Err(format!("{path} lists {} {what}s, and {MOST_TESTS} is the most", names.len()));
     }
     if let Some(name) = names.iter().find(|name| !is_name(name)) {
-        return Err(format!("{path} is no list of tests: `{}` is no name of one", name.escape_debug()));
+        return Err(format!("{path} is no list of {what}s: `{}` is no name of one", name.escape_debug()));
     }
     let mut sorted: Vec<&String> = names.iter().collect();
     sorted.sort();
     match sorted.windows(2).find(|pair| pair[0] == pair[1]) {
-        Some(pair) => Err(format!("{path} has two tests called `{}`", pair[0])),
+        Some(pair) => Err(format!("{path} has two {what}s called `{}`", pair[0])),
         None => Ok(names),
     }
 }
@@ -259,8 +259,8 @@ mod tests {
 
     #[test]
     fn a_list_of_tests_has_a_name_on_each_line() {
-        assert_eq!(listed("/t", "c.a\nrust::b-c\n").unwrap(), ["c.a", "rust::b-c"]);
-        let problem = |text: &str| listed("/t", text).unwrap_err();
+        assert_eq!(listed("/t", "c.a\nrust::b-c\n", "test").unwrap(), ["c.a", "rust::b-c"]);
+        let problem = |text: &str| listed("/t", text, "test").unwrap_err();
         insta::assert_snapshot!(problem(""), @"/t has no test");
         insta::assert_snapshot!(problem("KTAP version 1\n"), @"/t is no list of tests: `KTAP version 1` is no name of one");
         insta::assert_snapshot!(problem("a\n\nb\n"), @"/t is no list of tests: `` is no name of one");

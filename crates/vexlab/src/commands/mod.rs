@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The commands: each reads its arguments, has the lab do the work, and prints what came of it.
 
+mod bench;
 mod cache;
 mod check;
 mod coverage;
@@ -42,6 +43,7 @@ pub(crate) fn dispatch(lab: &Lab, cli: &Cli, interrupt: &Interrupt) -> Result<u8
         Command::Link(arguments) => module::link(lab, arguments).map(|()| 0),
         Command::Test(arguments) if arguments.watch => watch::watch(lab, &cli.project, arguments),
         Command::Test(arguments) => module::test(lab, &cli.project, arguments),
+        Command::Bench(arguments) => bench::bench(lab, &cli.project, arguments),
         Command::Coverage(arguments) => coverage::coverage(lab, &cli.project, arguments),
         Command::Log(arguments) => log::log(lab, arguments).map(|()| 0),
         Command::Report(arguments) => log::report(lab, arguments).map(|()| 0),

@@ -182,7 +182,7 @@ exec insmod "$module" "$@""#;
     fn ktests(&mut self, name: &str, path: &str, limit: Duration) -> Step {
         let started = Instant::now();
         let said = self.ask_module(name, json!({ "op": "read", "path": path }), limit)?;
-        let parts = said.failure().map_or_else(|| listed(path, &said.text()), Err);
+        let parts = said.failure().map_or_else(|| listed(path, &said.text(), "test"), Err);
         let parts = match parts {
             Ok(parts) => parts,
             Err(why) => {
