@@ -18,6 +18,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         machine("profile::of_a_command", LIMIT, of_a_command),
         machine("profile::of_a_test_that_is_a_program", LIMIT, of_a_test_that_is_a_program),
         machine("profile::annotates_a_function", LIMIT, annotates_a_function),
+        machine("profile::of_a_benchmark", LIMIT, of_a_benchmark),
         machine("profile::of_nothing", LIMIT, of_nothing),
         machine("profile::of_an_unknown_test", LIMIT, of_an_unknown_test),
         machine("profile::without_plugins", LIMIT, without_plugins),
@@ -64,6 +65,32 @@ fn of_c_and_rust(context: &Context) {
             assert!(titles.iter().any(|title| title.starts_with(function)), "{function}: {titles:?}");
         }
     }
+}
+
+/// By its name; what it calls is called so often as its loop turns.
+fn of_a_benchmark(context: &Context) {
+    let case = context.case("benches");
+    let profile = |words: &[&str]| {
+        context.vexlab(["profile", "--kernel", KERNEL]).args(words.iter().copied()).dir(&case).run()
+    };
+    let ended = profile(&["speed/main.call", "--output", "profile"]);
+    assert_eq!(ended.status, 0, "{ended}");
+    let stacks = fs::read_to_string(case.join("profile/stacks.folded")).expect("the stacks");
+    let chain = "call [benches];callee [benches] ";
+    let line = stacks.lines().find(|line| line.contains(chain)).unwrap_or_else(|| panic!("{stacks}"));
+    let count: u64 = line.rsplit(' ').next().and_then(|count| count.parse().ok()).expect("a count");
+    assert!(count > 500_000, "{stacks}");
+    let ended = profile(&["speed/main.cal1"]);
+    assert!(
+        ended.status != 0 && ended.told().contains("no benchmark has `speed/main.cal1` in its name"),
+        "{ended}"
+    );
+    let ended = profile(&["speed/main.call", "selftest"]);
+    insta::assert_snapshot!(ended.told(), @r"
+    status 2
+    error: `selftest` names no benchmark, and the other words do
+      help: profile tests and benchmarks one after the other
+    ");
 }
 
 fn two_of_the_same_are_equal(context: &Context) {

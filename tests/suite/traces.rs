@@ -168,6 +168,7 @@ fn frame(line: &str, exact: bool) -> Option<Frame> {
         module,
         reliable,
         exact,
+        ambiguous: false,
         places: Vec::new(),
     })
 }

@@ -164,6 +164,7 @@ fn of_frame(frame: &Frame) -> Markup {
     html! { li {
         code { @if !frame.reliable { "? " } (plain(&frame.symbol)) (format!("+{:#x}/{:#x}", frame.offset, frame.size)) }
         @if let Some(module) = &frame.module { " " span.soft { "[" (plain(module)) "]" } }
+        @if frame.ambiguous { " " span.soft { (text::AMBIGUOUS) } }
         @for place in &frame.places { (of_place(place)) }
     } }
 }

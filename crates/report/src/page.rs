@@ -132,6 +132,10 @@ const PARTS: &[Object] = &[
             ("reliable", "whether the unwinder vouches for it"),
             ("exact", "whether it is the instruction itself, not where a call returns to"),
             (
+                "ambiguous",
+                "whether it may be in either of several functions of the same name and size; no place is known then",
+            ),
+            (
                 "places",
                 "where that is in the source, the innermost inlined function first; empty where it isn't known",
             ),

@@ -112,6 +112,7 @@ pub(crate) fn splat() -> Splat {
         module: module.map(str::to_owned),
         reliable: true,
         exact: false,
+        ambiguous: false,
         places,
     };
     Splat {

@@ -39,6 +39,9 @@ fn is_control(character: char) -> bool {
         || matches!(character, '\u{fffe}' | '\u{ffff}')
 }
 
+/// What is said of a frame whose place is not known because there are several.
+pub const AMBIGUOUS: &str = "(one of several of this name)";
+
 /// A report of the kernel's, line by line: its title, and each frame with its places.
 pub fn splat(splat: &Splat) -> Vec<String> {
     let mut lines = vec![format!("{}: {}", splat.kind, splat.title)];
@@ -48,7 +51,8 @@ pub fn splat(splat: &Splat) -> Vec<String> {
     for frame in &splat.trace {
         let doubt = if frame.reliable { "" } else { "? " };
         let module = frame.module.as_ref().map(|module| format!(" [{module}]")).unwrap_or_default();
-        lines.push(format!("  {doubt}{}+{:#x}/{:#x}{module}", frame.symbol, frame.offset, frame.size));
+        let which = if frame.ambiguous { format!(" {AMBIGUOUS}") } else { String::new() };
+        lines.push(format!("  {doubt}{}+{:#x}/{:#x}{module}{which}", frame.symbol, frame.offset, frame.size));
         lines.extend(frame.places.iter().map(|at| format!("    {} at {}", at.function, place(at))));
     }
     lines

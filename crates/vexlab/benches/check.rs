@@ -229,6 +229,7 @@ fn trace(module: &ModuleFile, bytes: &[u8]) {
         module: Some(module.name.clone()),
         reliable: true,
         exact: true,
+        ambiguous: false,
         places: Vec::new(),
     };
     let splat = splat(chosen.iter().map(frame).collect());

@@ -73,11 +73,26 @@ impl Change {
             {
                 Verdict::NoChange
             }
+            (
+                Measured::Counted { .. } | Measured::Varied { .. },
+                Measured::Counted { .. } | Measured::Varied { .. },
+            ) if is_within(before, now) => Verdict::NoChange,
             _ if is < was => Verdict::Improved,
             _ => Verdict::Regressed,
         };
         Some(Self { verdict, before: was, by })
     }
+}
+
+/// Whether counts of which one at least varies may be the same.
+fn is_within(before: &Measured, now: &Measured) -> bool {
+    let range = |measured: &Measured| match measured {
+        Measured::Varied { low, high, .. } => Some((*low, *high)),
+        _ => None,
+    };
+    let both = |measured: &Measured| range(measured).or(measured.each().map(|each| (each, each)));
+    let (Some((low, high)), Some((from, to))) = (both(before), both(now)) else { return false };
+    (range(before).is_some() || range(now).is_some()) && low <= to && from <= high
 }
 
 fn samples(pairs: &[(u64, u64)]) -> Vec<Sample> {
@@ -262,6 +277,20 @@ mod tests {
         assert_eq!(compared(8, 8), (Verdict::NoChange, false));
         assert_eq!(compared(8, 9), (Verdict::Regressed, true));
         assert_eq!(compared(8, 7), (Verdict::Improved, true));
+    }
+
+    #[test]
+    fn what_varies_is_compared_as_a_range_and_fails_nothing() {
+        let varied = |low, high| Measured::Varied { low, high, why: "x".to_owned() };
+        let verdict = |before, now| Change::between(&before, &now).unwrap().verdict;
+        let counted = |instructions| Measured::counted(Count { instructions, turns: 1 });
+        assert_eq!(verdict(varied(8.0, 10.0), varied(9.5, 12.0)), Verdict::NoChange);
+        assert_eq!(verdict(varied(8.0, 10.0), counted(9)), Verdict::NoChange);
+        assert_eq!(verdict(counted(9), varied(10.0, 11.0)), Verdict::Regressed);
+        assert_eq!(verdict(varied(8.0, 10.0), varied(5.0, 7.0)), Verdict::Improved);
+        let change = Change::between(&counted(9), &varied(10.0, 11.0));
+        let benchmark = Benchmark { name: "b".to_owned(), result: varied(10.0, 11.0), change };
+        assert!(!benchmark.is_failure());
     }
 
     #[test]

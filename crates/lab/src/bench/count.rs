@@ -4,6 +4,8 @@
 //! What surrounds a loop costs the same whatever its number of turns, so it drops out of the difference of two loops;
 //! what the loop itself costs is that of one that does nothing.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::guest::Sample;
@@ -55,8 +57,42 @@ pub(crate) fn rounds(each: u64) -> Vec<u64> {
     round(each).repeat(ROUNDS)
 }
 
+/// Why loops have no one cost.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Unsettled {
+    /// There are none.
+    NotMeasured,
+    /// They differ.
+    Varies {
+        /// Instructions a turn, at least
+        least: f64,
+        /// and at most.
+        most: f64,
+        /// How many were compared.
+        measurements: usize,
+        /// Whether they differ in the same way each time.
+        repeats: bool,
+    },
+}
+
+impl fmt::Display for Unsettled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self::Varies { least, most, measurements, repeats } = self else {
+            return f.write_str("it was not measured");
+        };
+        let how = match repeats {
+            true => "with the number of turns, the same each time",
+            false => "from one measurement to the next",
+        };
+        write!(
+            f,
+            "its cost varies {how}: {least:.2} to {most:.2} instructions a turn in {measurements} measurements"
+        )
+    }
+}
+
 /// What a turn of these loops costs, the loop included; or in which way that varies.
-pub(crate) fn slope(samples: &[Sample]) -> Result<Count, String> {
+pub(crate) fn slope(samples: &[Sample]) -> Result<Count, Unsettled> {
     let rounds: Vec<&[Sample]> = samples.chunks_exact(LOOPS).collect();
     let steps = |round: &[Sample]| -> Vec<Count> {
         let step = |pair: &[Sample]| {
@@ -66,22 +102,14 @@ pub(crate) fn slope(samples: &[Sample]) -> Result<Count, String> {
         round.windows(2).map(step).collect()
     };
     let all: Vec<Count> = rounds.iter().flat_map(|round| steps(round)).collect();
-    let Some(first) = all.first() else { return Err("it was not measured".to_owned()) };
+    let Some(first) = all.first() else { return Err(Unsettled::NotMeasured) };
     if all.iter().all(|count| count == first) {
         return Ok(*first);
     }
     let least = all.iter().map(|count| count.each()).fold(f64::INFINITY, f64::min);
     let most = all.iter().map(|count| count.each()).fold(f64::NEG_INFINITY, f64::max);
     let repeats = rounds.iter().all(|round| *round == rounds[0]);
-    let how = if repeats {
-        "with the number of turns, the same each time"
-    } else {
-        "from one measurement to the next"
-    };
-    Err(format!(
-        "its cost varies {how}: {least:.2} to {most:.2} instructions a turn in {} measurements",
-        all.len()
-    ))
+    Err(Unsettled::Varies { least, most, measurements: all.len(), repeats })
 }
 
 /// What a turn costs without the loop.
@@ -130,7 +158,7 @@ mod tests {
 
     #[test]
     fn what_varies_is_said_and_not_averaged() {
-        let said = |ticks: &[u64]| slope(&samples(ticks)).unwrap_err();
+        let said = |ticks: &[u64]| slope(&samples(ticks)).unwrap_err().to_string();
         insta::assert_snapshot!(said(&[107, 207, 307, 107, 208, 308]), @"its cost varies from one measurement to the next: 10.00 to 10.10 instructions a turn in 4 measurements");
         insta::assert_snapshot!(said(&[107, 207, 407, 107, 207, 407]), @"its cost varies with the number of turns, the same each time: 10.00 to 20.00 instructions a turn in 4 measurements");
         assert!(slope(&[]).is_err());

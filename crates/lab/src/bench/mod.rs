@@ -71,6 +71,16 @@ impl Order {
     pub fn wants(&self, name: &str) -> bool {
         self.filters.is_empty() || self.filters.iter().any(|text| name.contains(text.as_str()))
     }
+
+    /// Whether a benchmark of this table may be wanted.
+    pub(crate) fn may_want(&self, table: &str) -> bool {
+        self.filters.is_empty() || self.filters.iter().any(|text| is_of(text, table))
+    }
+}
+
+/// Whether a word names the benchmarks of a table, or one of them: `ffi`, `ffi/call.c_rust`.
+pub(crate) fn is_of(word: &str, table: &str) -> bool {
+    word.strip_prefix(table).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// What shapes a result beside the module's source: results that differ in it are not compared.
@@ -150,6 +160,15 @@ pub enum Measured {
         /// It as a fraction.
         count: Count,
     },
+    /// Instructions a turn of what may vary, as `vexlab.toml` says, and did.
+    Varied {
+        /// At least.
+        low: f64,
+        /// At most.
+        high: f64,
+        /// Why it may.
+        why: String,
+    },
     /// Nanoseconds a turn.
     Timed {
         /// The estimate.
@@ -178,10 +197,11 @@ impl Measured {
         Self::Timed { time, samples: samples.iter().map(|sample| (sample.turns, sample.ticks)).collect() }
     }
 
-    /// Instructions or nanoseconds a turn.
+    /// Instructions or nanoseconds a turn; of what varies, the least.
     pub fn each(&self) -> Option<f64> {
         match self {
             Self::Counted { each, .. } => Some(*each),
+            Self::Varied { low, .. } => Some(*low),
             Self::Timed { time, .. } => Some(time.estimate),
             Self::Failed { .. } | Self::Skipped { .. } => None,
         }
@@ -198,7 +218,7 @@ impl Benchmark {
             Measured::Timed { .. } => {
                 self.change.as_ref().is_some_and(|change| change.verdict == Verdict::Regressed)
             }
-            Measured::Skipped { .. } => false,
+            Measured::Skipped { .. } | Measured::Varied { .. } => false,
         }
     }
 }

@@ -45,7 +45,8 @@ fn tables(project: &Project, report: &Report) -> String {
         let value = match &benchmark.result {
             Measured::Failed { why } => format!("not measured: {}", cell(why)),
             Measured::Skipped { why } => format!("skipped: {}", cell(why)),
-            measured => number(measured.each().unwrap_or_default()),
+            Measured::Varied { why, .. } => format!("{}: {}", value(&benchmark.result), cell(why)),
+            measured => value(measured),
         };
         page.push_str(&format!("| `{}` | {value} |\n", benchmark.name));
     }
@@ -54,11 +55,12 @@ fn tables(project: &Project, report: &Report) -> String {
 
 /// One pair, where both were measured.
 fn row(report: &Report, table: &str, pair: &Beside) -> Option<String> {
-    let each = |name: &str| {
+    let result = |name: &str| {
         let is_it = |benchmark: &&Benchmark| benchmark.name == format!("{table}/{name}");
-        report.benchmarks.iter().find(is_it)?.result.each()
+        Some(&report.benchmarks.iter().find(is_it)?.result)
     };
-    let (one, other) = (each(&pair.bench)?, each(&pair.of)?);
+    let (this, that) = (result(&pair.bench)?, result(&pair.of)?);
+    let (one, other) = (this.each()?, that.each()?);
     let more = one - other;
     let times = if other == 0.0 { "".to_owned() } else { format!("{:.2}", one / other) };
     let is_as_good = more <= MORE || one <= TIMES * other;
@@ -68,11 +70,20 @@ fn row(report: &Report, table: &str, pair: &Beside) -> Option<String> {
         _ => String::new(),
     };
     let what = cell(&pair.what);
-    Some(format!("| {what} | {} | {} | {times} | {} | {why} |\n", number(one), number(other), signed(more)))
+    let (this, that, more) = (value(this), value(that), signed(more));
+    Some(format!("| {what} | {this} | {that} | {times} | {more} | {why} |\n"))
 }
 
 fn cell(text: &str) -> String {
     text.replace('|', "\\|").replace('\n', " ")
+}
+
+/// A result, or from where to where it varies.
+fn value(measured: &Measured) -> String {
+    match measured {
+        Measured::Varied { low, high, .. } => format!("{low:.0} to {high:.0}"),
+        measured => number(measured.each().unwrap_or_default()),
+    }
 }
 
 /// A whole number as one.
@@ -101,7 +112,8 @@ mod tests {
                     [[bench.beside]]\nwhat = 'empty'\nbench = 'rust'\nof = 'c'\nwhy = 'not shown'\n\
                     [[bench.beside]]\nwhat = 'tree'\nbench = 'tree'\nof = 'c'\nwhy = 'wider nodes'\n\
                     [[bench.beside]]\nwhat = 'sum'\nbench = 'sum'\nof = 'c'\n\
-                    [[bench.beside]]\nwhat = 'not measured'\nbench = 'x'\nof = 'c'\n";
+                    [[bench.beside]]\nwhat = 'not measured'\nbench = 'x'\nof = 'c'\n\
+                    [[bench.beside]]\nwhat = 'pages'\nbench = 'pages'\nof = 'sum'\nwhy = 'more'\n";
         std::fs::write(dir.path().join("vexlab.toml"), text).unwrap();
         let project = Project::find(dir.path()).unwrap();
         let setting = Setting {
@@ -117,11 +129,15 @@ mod tests {
             result: Measured::Failed { why: "a|b".to_owned() },
             change: None,
         };
+        let why = "which pages there are".to_owned();
+        let result = Measured::Varied { low: 12.2, high: 15.0, why };
+        let varied = Benchmark { name: "ffi/pages".to_owned(), result, change: None };
         let benchmarks = vec![
             benchmark("ffi/c", 8),
             benchmark("ffi/rust", 10),
             benchmark("ffi/tree", 30),
             benchmark("ffi/sum", 11),
+            varied,
             failed,
         ];
         let report = Report { module: "m".to_owned(), setting, benchmarks };
@@ -136,6 +152,7 @@ mod tests {
         | empty | 10 | 8 | 1.25 | +2 |  |
         | tree | 30 | 8 | 3.75 | +22 | wider nodes |
         | sum | 11 | 8 | 1.38 | +3 | **costs more, and nobody has said why** |
+        | pages | 12 to 15 | 11 | 1.11 | +1.20 |  |
 
         | benchmark | instructions |
         | --- | ---: |
@@ -143,6 +160,7 @@ mod tests {
         | `ffi/rust` | 10 |
         | `ffi/tree` | 30 |
         | `ffi/sum` | 11 |
+        | `ffi/pages` | 12 to 15: which pages there are |
         | `ffi/bad` | not measured: a\|b |
         ");
     }

@@ -23,6 +23,19 @@ pub struct Bench {
     /// Which benchmarks are held against which others.
     #[serde(default)]
     pub beside: Vec<Beside>,
+    /// Which benchmarks' counts may vary.
+    #[serde(default)]
+    pub may_vary: Vec<MayVary>,
+}
+
+/// One `[[bench.may-vary]]`: a benchmark whose count is told as a range where it is not the same each time.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MayVary {
+    /// The benchmark, as the module calls it.
+    pub bench: String,
+    /// Why it may.
+    pub why: String,
 }
 
 /// One `[[bench.beside]]`: a benchmark, and one that it is held against.

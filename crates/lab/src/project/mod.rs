@@ -9,7 +9,7 @@ mod manifest;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-pub use bench::{Bench, Beside};
+pub use bench::{Bench, Beside, MayVary};
 pub use coverage::Coverage;
 pub use life::Life;
 pub use manifest::{Allow, Check, Checks, Machine, Manifest, Module, Rust, Size, Test, Timeouts, Untested};

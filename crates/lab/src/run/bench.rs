@@ -10,14 +10,14 @@ use super::testing::listed;
 use super::trouble::Trouble;
 use super::{Kept, Module, Record};
 use crate::Lab;
-use crate::bench::count::{self, Count};
+use crate::bench::count::{self, Count, Unsettled};
 use crate::bench::guest::{self, Clock, Sample, What};
 use crate::bench::{Benchmark, Measured, Mode, Order, Report, Setting, time};
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::kernel::Kernel;
 use crate::machine::Accelerator;
-use crate::project::{self, Project};
+use crate::project::{self, MayVary, Project};
 use crate::verdict::{Class, Outcome};
 
 /// What came of measuring.
@@ -100,6 +100,37 @@ pub fn list_benches(lab: &Lab, project: &Project, kernel: &Kernel, order: &Order
     if names.is_empty() { Err(none_wanted(order)) } else { Ok(names) }
 }
 
+/// Carries benchmarks out in a machine in which is counted what is executed, one machine for each table that has wanted
+/// ones. Gives the first run that did not pass, or the last one, with all that was counted.
+///
+/// # Errors
+///
+/// As [`bench`].
+pub(super) fn counted(lab: &Lab, project: &Project, kernel: &Kernel, order: &Order) -> Result<Record> {
+    let mut counted = Vec::new();
+    let mut last = None;
+    for table in tables(project)?.iter().filter(|table| order.may_want(&table.name)) {
+        let mut run = start(lab, project, kernel, order)?;
+        let module = build(lab, &mut run, project, kernel, order, table)?;
+        run.wait_for_boot()?;
+        let outcome = run
+            .load(&module)
+            .and_then(|()| run.carry_out_all(table, order))
+            .and_then(|()| run.take_counts())
+            .and_then(|()| run.unload(&module))
+            .and_then(|()| run.power_off(Some(&module)));
+        let mut record = judged(run.finish(outcome)?);
+        lab.reporter.event(&Event::End(&record));
+        counted.append(&mut record.counted);
+        if record.class != Class::Passed {
+            return Ok(record);
+        }
+        last = Some(record);
+    }
+    let record = last.ok_or_else(|| none_wanted(order))?;
+    Ok(Record { counted, ..record })
+}
+
 fn tables(project: &Project) -> Result<&[project::Bench]> {
     match project.manifest().benches.as_slice() {
         [] => Err(Error::usage(format!("{} has no benchmarks", project.name()))
@@ -133,6 +164,7 @@ fn start<'a>(lab: &'a Lab, project: &Project, kernel: &'a Kernel, order: &Order)
     run.tell_results = false;
     run.what = project.called(options.build);
     run.allowed = options.allowed;
+    run.count_if(options.counts)?;
     run.start(options.cold, &mut Kept::default())?;
     Ok(run)
 }
@@ -178,9 +210,13 @@ impl Run<'_> {
         let text = self.text(&table.name, &Request::Read { path: path.clone() }, limit)?;
         let names = text.and_then(|text| listed(path, &text, "benchmark"));
         let mut names = names.map_err(|why| Trouble::new(Class::TestFailed, why))?;
-        names.retain(|name| order.wants(&format!("{}/{name}", table.name)));
+        if let Some(unknown) = table.may_vary.iter().find(|one| !names.contains(&one.bench)) {
+            let why = format!("`{}` under [[bench.may-vary]] is no benchmark of {path}", unknown.bench);
+            return Err(Trouble::new(Class::TestFailed, why));
+        }
         // The link has them in an order of its own.
         names.sort();
+        names.retain(|name| order.wants(&format!("{}/{name}", table.name)));
         Ok(names)
     }
 
@@ -208,7 +244,7 @@ impl Run<'_> {
             };
             let mut file = File { run: self, path: &table.kbenches, name: own, limit, clock };
             let result = match order.mode {
-                Mode::Counted => file.count()?,
+                Mode::Counted => file.count(table.may_vary.iter().find(|one| one.bench == *own))?,
                 Mode::Timed => file.time()?,
             };
             benchmarks.push(Benchmark { name, result, change: None });
@@ -216,6 +252,36 @@ impl Run<'_> {
         Ok(())
     }
 }
+
+impl Run<'_> {
+    /// Carries the benchmarks of a table out that are wanted, each for about [`EXECUTED`] instructions.
+    fn carry_out_all(&mut self, table: &project::Bench, order: &Order) -> Step<()> {
+        let limit = table.timeout.unwrap_or(self.timeouts.test);
+        let names = self.benches(table, order)?;
+        if names.is_empty() {
+            return Err(Trouble::new(Class::TestFailed, none_wanted(order).to_string()));
+        }
+        for name in names {
+            let mut file =
+                File { run: self, path: &table.kbenches, name: &name, limit, clock: Clock::Counter };
+            let samples = match file.samples(What::Body, &[1, 1, 2])? {
+                Ok(samples) => {
+                    let each = samples[2].ticks.saturating_sub(samples[1].ticks).max(1);
+                    file.samples(What::Body, &[EXECUTED.div_ceil(each)])?
+                }
+                Err(trouble) => Err(trouble),
+            };
+            if let Err(trouble) = samples {
+                let why = format!("{}/{name} can't be carried out: {trouble}", table.name);
+                return Err(Trouble::new(Class::TestFailed, why));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// About how many instructions of a benchmark are in a profile.
+const EXECUTED: u64 = 3_000_000;
 
 /// A benchmark in a file of the module's.
 struct File<'a, 'b> {
@@ -241,7 +307,8 @@ impl File<'_, '_> {
     /// What a turn of a loop costs that is there instead of the benchmark.
     fn loop_alone(&mut self, what: What, turns: &[u64]) -> Step<std::result::Result<Count, String>> {
         let samples = self.samples(what, turns)?;
-        Ok(samples.map_err(|trouble| trouble.to_string()).and_then(|samples| count::slope(&samples)))
+        let slope = |samples: Vec<Sample>| count::slope(&samples).map_err(|why| why.to_string());
+        Ok(samples.map_err(|trouble| trouble.to_string()).and_then(slope))
     }
 
     /// Nothing is counted with a counter of something else.
@@ -255,8 +322,8 @@ impl File<'_, '_> {
             .because([why]))
     }
 
-    /// Counts instructions.
-    fn count(&mut self) -> Step<Measured> {
+    /// Counts instructions, of what may vary in a range.
+    fn count(&mut self, may_vary: Option<&MayVary>) -> Step<Measured> {
         // What is done for the first time may cost more, and is not what is asked for.
         let each = match self.samples(What::Body, &[1, 1, 2])? {
             Ok(samples) => samples[2].ticks.saturating_sub(samples[1].ticks),
@@ -268,8 +335,15 @@ impl File<'_, '_> {
             Err(trouble) => return Ok(of_trouble(&trouble)),
         };
         let empty = self.loop_alone(What::Empty, &rounds)?;
-        let count = body.and_then(|body| count::without_loop(body, empty?));
-        Ok(count.map_or_else(|why| Measured::Failed { why }, Measured::counted))
+        let result = match (body, may_vary) {
+            (Err(Unsettled::Varies { least, most, .. }), Some(may_vary)) => empty.map(|empty| {
+                let (low, high) = (least - empty.each(), most - empty.each());
+                Measured::Varied { low, high, why: may_vary.why.clone() }
+            }),
+            (Err(why), _) => Err(why.to_string()),
+            (Ok(body), _) => empty.and_then(|empty| count::without_loop(body, empty)).map(Measured::counted),
+        };
+        Ok(result.unwrap_or_else(|why| Measured::Failed { why }))
     }
 
     /// Takes times.

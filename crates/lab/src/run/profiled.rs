@@ -9,6 +9,7 @@ use super::boot::Terminal;
 use super::steps::{Run, Step, lab_trouble};
 use super::{Kept, Options, Order, Record, Selection, command, list, test};
 use crate::Lab;
+use crate::bench::{self, is_of};
 use crate::error::{Context, Error, Result};
 use crate::kernel::Kernel;
 use crate::machine::Accelerator;
@@ -34,6 +35,16 @@ pub struct Profiled {
 /// As [`test`]; with KVM; when no test is selected, or nothing was counted.
 pub fn profile_tests(lab: &Lab, project: &Project, kernel: &Kernel, order: &Order) -> Result<Profiled> {
     let options = counting(order.options)?;
+    let filters = &order.selection.filters;
+    let tables = &project.manifest().benches;
+    let names_benches = |word: &String| tables.iter().any(|table| is_of(word, &table.name));
+    if filters.iter().any(names_benches) {
+        if let Some(test) = filters.iter().find(|word| !names_benches(word)) {
+            let message = format!("`{test}` names no benchmark, and the other words do");
+            return Err(Error::usage(message).with_remedy("profile tests and benchmarks one after the other"));
+        }
+        return profile_benches(lab, project, kernel, options, filters);
+    }
     let selection = Selection { no_life: true, jobs: 1, ..order.selection.clone() };
     let order = Order { options, shown: order.shown.clone(), selection };
     let record = test(lab, project, kernel, &order, &mut Kept::default())?;
@@ -47,6 +58,21 @@ pub fn profile_tests(lab: &Lab, project: &Project, kernel: &Kernel, order: &Orde
     }
     let profile = profile_of(&record, scope(project, &order.selection))?;
     Ok(Profiled { record, profile: Some(profile) })
+}
+
+/// Carries benchmarks out, and counts what each has the kernel and the module execute.
+fn profile_benches(
+    lab: &Lab,
+    project: &Project,
+    kernel: &Kernel,
+    options: Options,
+    filters: &[String],
+) -> Result<Profiled> {
+    let order = bench::Order { options, filters: filters.to_vec(), ..bench::Order::default() };
+    let record = super::bench::counted(lab, project, kernel, &order)?;
+    let passed = record.class == Class::Passed;
+    let profile = passed.then(|| profile_of(&record, Scope::Module)).transpose()?;
+    Ok(Profiled { record, profile })
 }
 
 /// Runs a program as [`command`] does, and counts what the machine executes from its beginning to its end.

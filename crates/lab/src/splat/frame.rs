@@ -23,7 +23,10 @@ pub(super) fn symbol(text: &str) -> Option<(Frame, &str)> {
         None => (None, rest),
     };
     let (symbol, places) = (name.to_owned(), Vec::new());
-    Some((Frame { symbol, offset, size, module, reliable: true, exact: false, places }, rest))
+    Some((
+        Frame { symbol, offset, size, module, reliable: true, exact: false, ambiguous: false, places },
+        rest,
+    ))
 }
 
 /// The module in ` [module]`; where a kernel prints build identifiers, in ` [module 0123…]`.

@@ -161,6 +161,9 @@ pub struct Frame {
     pub reliable: bool,
     /// Whether the address is that of the instruction itself (`RIP`), not one that a call returns to.
     pub exact: bool,
+    /// Whether it may be in either of several functions of the same name and size; then no place is known.
+    #[serde(default)]
+    pub ambiguous: bool,
     /// Where that is in the source, innermost inlined function first; empty where it isn't known.
     pub places: Vec<Place>,
 }

@@ -58,8 +58,12 @@ pub fn symbolise(splats: &mut [Splat], module: &ModuleFile, built: SystemTime) -
         }
         let place =
             TracePlace { symbol: &frame.symbol, offset: frame.offset, size: frame.size, exact: frame.exact };
-        if let Answer::Found(places) = index.find(&place) {
-            frame.places = places.into_iter().map(|place| sources.place(place)).collect();
+        match index.find(&place) {
+            Answer::Found(places) => {
+                frame.places = places.into_iter().map(|place| sources.place(place)).collect();
+            }
+            Answer::Ambiguous => frame.ambiguous = true,
+            Answer::Unknown => {}
         }
     }
     Ok(())

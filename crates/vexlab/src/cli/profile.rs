@@ -10,8 +10,9 @@ pub(crate) struct ProfileArgs {
     #[command(flatten)]
     pub(crate) run: RunArgs,
 
-    /// Only the tests with one of these texts in their name
-    #[arg(value_name = "TEST")]
+    /// Only the tests with one of these texts in their name; or benchmarks: `ffi` has those of the table [[bench]] of this
+    /// name carried out, and `ffi/call` those of them that begin so
+    #[arg(value_name = "TEST|BENCH")]
     pub(crate) tests: Vec<String>,
 
     /// Show how often each instruction of this function was executed, beside its source

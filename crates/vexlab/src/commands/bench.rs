@@ -110,6 +110,9 @@ fn line(benchmark: &Benchmark, width: usize) -> String {
     let name = format!("{:width$}", plain_line(&benchmark.name));
     let value = match &benchmark.result {
         Measured::Counted { each, .. } => format!("{:>12} instructions", number(*each)),
+        Measured::Varied { low, high, why } => {
+            format!("{low:.0} to {high:.0} instructions, which vary: {}", plain_line(why))
+        }
         Measured::Timed { time, .. } => {
             format!("time: [{:.2} ns {:.2} ns {:.2} ns]", time.low, time.estimate, time.high)
         }
@@ -154,6 +157,8 @@ mod tests {
         insta::assert_snapshot!(shown(counted(9, 1), was(Verdict::Regressed, 8.0, Some(0.125))), @"ffi/empty                9 instructions  regressed: it was 8, +12.50 %");
         insta::assert_snapshot!(shown(counted(9, 1), was(Verdict::Regressed, 0.0, None)), @"ffi/empty                9 instructions  regressed: it was 0");
         insta::assert_snapshot!(shown(counted(9, 1), was(Verdict::NoChange, 9.0, Some(0.0))), @"ffi/empty                9 instructions  no change");
+        let varied = Measured::Varied { low: 10.0, high: 12.5, why: "pages".to_owned() };
+        insta::assert_snapshot!(shown(varied, None), @"ffi/empty     10 to 12 instructions, which vary: pages");
         let time = Time { estimate: 7.25, low: 7.0, high: 7.5 };
         insta::assert_snapshot!(shown(Measured::Timed { time, samples: Vec::new() }, None), @"ffi/empty     time: [7.00 ns 7.25 ns 7.50 ns]");
         insta::assert_snapshot!(shown(Measured::Failed { why: "it\nsleeps".to_owned() }, None), @"ffi/empty     FAIL: it sleeps");

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use lab::splat::{Frame, Language, Place, SourceLine, Splat};
+use report::text::AMBIGUOUS;
 
 /// How many frames without a place are named in a row.
 const NAMED: usize = 4;
@@ -199,7 +200,9 @@ impl Step<'_> {
             Step::Frame(frame) => {
                 let symbol = name(&frame.function());
                 let symbol = if frame.exact { format!("{symbol}+{:#x}", frame.offset) } else { symbol };
-                frame.module.as_ref().map_or_else(|| symbol.clone(), |module| format!("{symbol} [{module}]"))
+                let module = frame.module.as_ref().map(|module| format!(" [{module}]")).unwrap_or_default();
+                let which = if frame.ambiguous { format!(" {AMBIGUOUS}") } else { String::new() };
+                format!("{symbol}{module}{which}")
             }
         }
     }

@@ -56,6 +56,7 @@ impl Case {
             module: module.map(str::to_owned),
             reliable: true,
             exact: false,
+            ambiguous: false,
             places: Vec::new(),
         }
     }

@@ -30,6 +30,7 @@ fn frame(symbol: &str, module: Option<&str>, places: Vec<Place>) -> Frame {
         module: module.map(str::to_owned),
         reliable: true,
         exact: false,
+        ambiguous: false,
         places,
     }
 }
@@ -283,4 +284,14 @@ fn long_names_lose_the_arguments_of_their_types() {
         name("<alloc::vec::Vec<core::option::Option<u64>> as vexfs::tree::node::Shape<fn(u8) -> u8>>::split"),
         "<alloc::vec::Vec<…> as vexfs::tree::node::Shape<…>>::split"
     );
+}
+
+#[test]
+fn of_which_of_several_functions_a_frame_is_is_not_guessed() {
+    let trace = vec![Frame { ambiguous: true, ..of_module(Vec::new()) }];
+    insta::assert_snapshot!(render(&splat(Kind::Bug, "helper", trace), 1, false), @r"
+    bug: helper
+      during panic, process sh (85), processor 0
+      kernel  symbol [traces] (one of several of this name)
+    ");
 }
