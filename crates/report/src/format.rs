@@ -256,6 +256,19 @@ impl Run {
         if stays { Some(Path::new(self.dir.as_deref()?).join(console)) } else { None }
     }
 
+    /// The consoles of its machines, by their numbers: the first one's is in the run's folder, each other one's in a folder
+    /// of that number.
+    pub fn machines(&self) -> Vec<(usize, PathBuf)> {
+        let Some(dir) = self.dir.as_deref().map(Path::new) else { return Vec::new() };
+        let folders = std::fs::read_dir(dir).into_iter().flatten().flatten();
+        let number = |name: std::ffi::OsString| name.to_str()?.parse().ok();
+        let mut numbers: Vec<usize> = folders.filter_map(|entry| number(entry.file_name())).collect();
+        numbers.sort_unstable();
+        let folder = |number: usize| if number == 1 { dir.to_owned() } else { dir.join(number.to_string()) };
+        let consoles = std::iter::once(1).chain(numbers).map(|one| (one, folder(one).join("console.log")));
+        consoles.filter(|(_, path)| path.is_file()).collect()
+    }
+
     /// How many tests ended so.
     pub fn count(&self, outcome: Outcome) -> usize {
         self.tests.iter().filter(|test| test.outcome == outcome).count()

@@ -16,6 +16,9 @@ use crate::text::{self, plain};
 /// How much of a console is on the page, in bytes: its end.
 const CONSOLE: u64 = 1 << 20;
 
+/// How many consoles beside the worst one's a run has on the page.
+const CONSOLES: usize = 16;
+
 /// Makes the page. The consoles are read from the runs' folders.
 pub fn page(runs: &[Run]) -> String {
     let title = title(runs);
@@ -135,7 +138,7 @@ fn of_run(index: usize, run: &Run) -> Markup {
         @if !run.why().is_empty() { pre { (plain(&run.why().join("\n"))) } }
         @for test in bad { (of_test(test)) }
         @for splat in &run.splats { (of_splat(splat)) }
-        (console(run))
+        (consoles(run))
     }
 }
 
@@ -179,11 +182,20 @@ fn of_place(place: &Place) -> Markup {
     }
 }
 
-fn console(run: &Run) -> Markup {
-    let Some(path) = run.console_path() else { return html! {} };
-    match end_of(&path) {
-        Ok(text) => html! { details { summary { "Console" } pre { (plain(&text)) } } },
-        Err(error) => html! { p.soft { "The console can't be read: " (error) } },
+/// The console of the machine in which the worst was seen, and then those of the others.
+fn consoles(run: &Run) -> Markup {
+    let Some(worst) = run.console_path() else { return html! {} };
+    let others = run.machines().into_iter().filter(|(_, path)| *path != worst);
+    html! {
+        (console("Console", &worst))
+        @for (number, path) in others.take(CONSOLES) { (console(&format!("Console of machine {number}"), &path)) }
+    }
+}
+
+fn console(title: &str, path: &Path) -> Markup {
+    match end_of(path) {
+        Ok(text) => html! { details { summary { (title) } pre { (plain(&text)) } } },
+        Err(error) => html! { p.soft { (title) ", which can't be read: " (error) } },
     }
 }
 
@@ -252,6 +264,25 @@ mod tests {
         for word in ["http://", "https://", "src=", "url(", "@import", "<link"] {
             assert!(!page.contains(word), "{word}");
         }
+    }
+
+    #[test]
+    fn each_machine_of_a_run_has_its_console() {
+        let dir = tempfile::tempdir().unwrap();
+        for (folder, text) in [("", "first"), ("2", "worst"), ("10", "last"), ("disks", "none")] {
+            fs::create_dir_all(dir.path().join(folder)).unwrap();
+            fs::write(dir.path().join(folder).join("console.log"), text).unwrap();
+        }
+        let mut run = specimen::failed();
+        run.dir = Some(dir.path().display().to_string());
+        run.console = Some("2/console.log".to_owned());
+        let shown = consoles(&run).into_string();
+        let place = |text: &str| shown.find(text).unwrap_or(usize::MAX);
+        assert!(
+            place("<summary>Console</summary><pre>worst") < place("Console of machine 1</summary><pre>first")
+        );
+        assert!(place("machine 1<") < place("Console of machine 10</summary><pre>last"), "{shown}");
+        assert!(!shown.contains("none"), "{shown}");
     }
 
     #[test]
