@@ -110,7 +110,8 @@ impl Bench {
         let dir = self.dir.path().join("own");
         run(Command::new("git").args(["clone", "--quiet"]).args([&self.project, &dir]));
         run(Command::new(&self.vexlab).args(["build", "--test", "-k", KERNEL]).current_dir(&dir));
-        let bytes = fs::read(dir.join(format!("target/vexlab/{KERNEL}-test/vexfs.ko"))).expect("vexfs.ko");
+        let module = format!("target/vexlab/{KERNEL}-test/vexfs.ko");
+        let bytes = fs::read(dir.join(&module)).expect("vexfs.ko");
         let boot = ["run", "--accel", "tcg", "--cold", "-k", KERNEL, "--no-module", "--", "true"];
         let mut rows = [
             "booting: `vexlab run --cold --no-module -- true`",
@@ -131,7 +132,7 @@ impl Bench {
         }
         println!("## Checking vexfs.ko ({:.1} MB) before a run\n", bytes.len() as f64 / 1e6);
         table(&rows);
-        let file = dir.join(format!("target/vexlab/{KERNEL}/vexfs.ko"));
+        let file = dir.join(&module);
         trace(&ModuleFile { name: "vexfs".to_owned(), file, root: dir }, &bytes);
     }
 
