@@ -2,6 +2,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use libtest_mimic::Trial;
@@ -11,7 +12,16 @@ use crate::harness::{Context, KERNEL, machine, plain};
 
 const LIMIT: Duration = Duration::from_secs(240);
 
+/// The first QEMU that tells a plugin all that a profile is made of. Debian 12's own is older.
+const ENOUGH: (u32, u32) = (9, 1);
+
 pub(crate) fn tests() -> Vec<Trial> {
+    if qemu_version().is_some_and(|version| version < ENOUGH) {
+        return vec![
+            machine("profile::an_old_qemu", LIMIT, an_old_qemu),
+            plain("profile::not_with_kvm", LIMIT, not_with_kvm),
+        ];
+    }
     vec![
         machine("profile::of_c_and_rust", LIMIT, of_c_and_rust),
         machine("profile::two_of_the_same_are_equal", LIMIT, two_of_the_same_are_equal),
@@ -172,6 +182,23 @@ fn of_an_unknown_test(context: &Context) {
     error: no test has `of_c_and_rast` in its name
       help: there are: work/c.of_c_and_rust
     ");
+}
+
+/// The QEMU that is installed: nothing where there is none, of which the tests themselves will tell.
+fn qemu_version() -> Option<(u32, u32)> {
+    let output = Command::new("qemu-system-x86_64").arg("--version").output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let mut parts = text.split("version ").nth(1)?.split('.').map(|part| part.parse().ok());
+    Some((parts.next()??, parts.next()??))
+}
+
+/// One that is installed and too old is refused.
+fn an_old_qemu(context: &Context) {
+    let ended = context.vexlab(["profile", "--kernel", KERNEL, "--no-module", "--", "true"]).run();
+    assert_eq!(ended.status, 20, "{ended}");
+    for part in ["is too old for a profile", "plugin requires API version", "use QEMU 9.1 or later"] {
+        assert!(ended.stderr.contains(part), "{part}: {ended}");
+    }
 }
 
 /// A QEMU that was built without them.

@@ -213,7 +213,7 @@ pub(super) fn listed(path: &str, text: &str, what: &str) -> std::result::Result<
 }
 
 /// Whether a file has the tests of which something is expected. Why not, where it doesn't.
-fn are_all_listed<'a>(
+pub(super) fn are_all_listed<'a>(
     path: &str,
     tests: &[String],
     mut named: impl Iterator<Item = &'a str>,

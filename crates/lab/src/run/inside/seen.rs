@@ -100,7 +100,12 @@ impl<'a> Seen<'a> {
 
     /// Whether a test expects the kernel to report something.
     pub(super) fn expects(&self, name: &str) -> bool {
-        self.expected.iter().any(|(test, _)| test == name)
+        self.expecting().any(|test| test == name)
+    }
+
+    /// The tests that expect the kernel to report something.
+    pub(super) fn expecting(&self) -> impl Iterator<Item = &str> {
+        self.expected.iter().map(|(test, _)| test.as_str())
     }
 
     /// A test's result, with what it expects of the kernel.

@@ -11,7 +11,7 @@ use super::{Built, Inside, SHORT, Step};
 use crate::ktap;
 use crate::project::Check;
 use crate::run::splats::ended_by;
-use crate::run::testing::listed;
+use crate::run::testing::{are_all_listed, listed};
 use crate::run::trouble::{Trouble, of_taint};
 use crate::share::SOURCE;
 use crate::splat::Line;
@@ -183,6 +183,10 @@ exec insmod "$module" "$@""#;
         let started = Instant::now();
         let said = self.ask_module(name, json!({ "op": "read", "path": path }), limit)?;
         let parts = said.failure().map_or_else(|| listed(path, &said.text(), "test"), Err);
+        let parts = parts.and_then(|parts| {
+            let named = self.seen.expecting().filter_map(|test| test.strip_prefix(name)?.strip_prefix('/'));
+            are_all_listed(path, &parts, named).map(|()| parts)
+        });
         let parts = match parts {
             Ok(parts) => parts,
             Err(why) => {
