@@ -49,7 +49,12 @@ impl Living<'_, '_> {
         let Some(words) = search.words() else {
             return Ok(Some(Tried::Not("its init allocates nothing that failslab could fail".to_owned())));
         };
-        let failing = search.failing.iter().map(|number| self.load_failing(*number)).collect();
+        // With one allocation more or less than the last time it may be loaded after all.
+        let failing = search
+            .failing
+            .iter()
+            .flat_map(|number| [self.load_failing(*number), Deed::Unload { patience: PATIENCE }])
+            .collect();
         Ok(Some(Tried::Done { failing, words }))
     }
 
