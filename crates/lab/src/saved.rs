@@ -406,6 +406,7 @@ mod tests {
             debugger: None,
             plugin: None,
             counted: false,
+            fine_timers: false,
         }
     }
 
@@ -443,6 +444,7 @@ mod tests {
             Machine { tsc_khz: None, ..machine.clone() },
             Machine { talkative: true, ..machine.clone() },
             Machine { counted: true, ..machine.clone() },
+            Machine { fine_timers: true, ..machine.clone() },
             Machine { image: machine.initramfs.clone(), ..machine.clone() },
             Machine { initramfs: machine.image.clone(), ..machine.clone() },
             Machine { disks: disk("a", 1 << 20), ..machine.clone() },

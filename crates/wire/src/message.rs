@@ -154,6 +154,14 @@ pub enum Request {
         /// An absolute path in the machine.
         path: String,
     },
+    /// Reads pieces of a file as [`Reply::Output`] on standard output: one [frame](crate::frame) with a
+    /// [`Piece`](crate::samples::Piece) for each. Ended like `Read`.
+    ReadAt {
+        /// An absolute path in the machine.
+        path: String,
+        /// Where each piece begins, and its length, which is at most [`CHUNK`](crate::frame::CHUNK) bytes.
+        pieces: Vec<(u64, u64)>,
+    },
     /// Writes `input` to a file and, through the same open file, reads the answer (for files whose state
     /// is per open file). Ended like `Read`.
     Ask {
@@ -187,6 +195,15 @@ pub enum Request {
     },
     /// Runs a program. Ended by [`Reply::Exited`] or [`Reply::Failed`].
     Run(Process),
+    /// Has it looked at where the processors are while an `Ask` or a `Run` is carried out, from now on. Answered by
+    /// [`Reply::Done`] or [`Reply::Failed`].
+    Sample {
+        /// How often in a second, on each processor.
+        rate: u32,
+    },
+    /// Ends that, and sends what was seen as [`Reply::Output`], as [`samples`](crate::samples) says. Ended by
+    /// [`Reply::Done`] or [`Reply::Failed`].
+    Samples,
     /// Mounts a folder that the host serves on this channel, as long as it likes. Answered by [`Reply::Done`] or
     /// [`Reply::Failed`]; before and after that, each [`Reply::ShareRequest`] is answered by a `ShareReply`.
     Share {
