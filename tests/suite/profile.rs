@@ -8,7 +8,7 @@ use std::time::Duration;
 use libtest_mimic::Trial;
 
 use crate::call::Ended;
-use crate::harness::{Context, KERNEL, machine, plain};
+use crate::harness::{Context, KERNEL, machine};
 
 const LIMIT: Duration = Duration::from_secs(240);
 
@@ -17,10 +17,7 @@ const ENOUGH: (u32, u32) = (9, 1);
 
 pub(crate) fn tests() -> Vec<Trial> {
     if qemu_version().is_some_and(|version| version < ENOUGH) {
-        return vec![
-            machine("profile::an_old_qemu", LIMIT, an_old_qemu),
-            plain("profile::not_with_kvm", LIMIT, not_with_kvm),
-        ];
+        return vec![machine("profile::an_old_qemu", LIMIT, an_old_qemu)];
     }
     vec![
         machine("profile::of_c_and_rust", LIMIT, of_c_and_rust),
@@ -32,7 +29,6 @@ pub(crate) fn tests() -> Vec<Trial> {
         machine("profile::of_nothing", LIMIT, of_nothing),
         machine("profile::of_an_unknown_test", LIMIT, of_an_unknown_test),
         machine("profile::without_plugins", LIMIT, without_plugins),
-        plain("profile::not_with_kvm", LIMIT, not_with_kvm),
     ]
 }
 
@@ -157,7 +153,7 @@ fn annotates_a_function(context: &Context) {
 }
 
 /// What is told of trouble, without what was going on.
-fn trouble(ended: &Ended) -> String {
+pub(crate) fn trouble(ended: &Ended) -> String {
     let is_trouble = |line: &&str| line.starts_with("error: ") || line.starts_with("  ");
     let lines: Vec<&str> = ended.stderr.lines().filter(is_trouble).collect();
     format!("status {}\n{}", ended.status, lines.join("\n"))
@@ -219,14 +215,5 @@ fn without_plugins(context: &Context) {
     error: [DIR]/bin/qemu-system-x86_64 runs no plugins, and a profile is counted by one
       cause: qemu-system-x86_64: plugin interface not enabled in this build
       help: use a QEMU that was built with plugins, as Debian's is: apt-get install --no-install-recommends qemu-system-x86
-    ");
-}
-
-fn not_with_kvm(context: &Context) {
-    let call = context.vexlab(["profile", "--kernel", KERNEL, "--no-module", "--accel", "kvm", "--", "true"]);
-    insta::assert_snapshot!(call.run().told(), @"
-    status 2
-    error: a profile is counted by QEMU, which runs no instructions with KVM
-      help: leave `--accel kvm` away, or give `--accel tcg`: what is counted is the same
     ");
 }

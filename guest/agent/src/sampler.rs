@@ -75,7 +75,11 @@ impl Sampler {
 }
 
 /// A ring for each processor, which nothing is written to yet.
-fn rings<E: Event + Clone>(processors: &[usize], event: E, period: u64) -> io::Result<Vec<perf_event::Sampler>> {
+fn rings<E: Event + Clone>(
+    processors: &[usize],
+    event: E,
+    period: u64,
+) -> io::Result<Vec<perf_event::Sampler>> {
     let ring = |processor: &usize| {
         let mut builder = Builder::new(event.clone());
         builder.any_pid().one_cpu(*processor).include_kernel().exclude_idle(true).sample_period(period);

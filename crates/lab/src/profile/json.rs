@@ -119,7 +119,8 @@ impl Document<'_> {
             stacks: self.stacks,
             flame_graph: self.flame_graph,
         };
-        let text = serde_json::to_string_pretty(&object).context(|| "write the profile as JSON".to_owned())?;
+        let text =
+            serde_json::to_string_pretty(&object).context(|| "write the profile as JSON".to_owned())?;
         Ok(text + "\n")
     }
 }
@@ -130,11 +131,14 @@ mod tests {
 
     use serde_json::Value;
 
+    use super::super::Line;
     use super::super::tests::{profile, sampled};
     use super::*;
 
     fn json(profile: &Profile) -> Value {
-        let annotated = profile.annotate("sum").unwrap();
+        let mut annotated = profile.annotate("sum").unwrap();
+        let source = Line::Source { file: "lib.rs".to_owned(), line: 7, text: None };
+        annotated[0].lines.extend([source, Line::Gap(3)]);
         let document = Document {
             module: "m",
             kernel: "debian-6.1",
@@ -153,9 +157,9 @@ mod tests {
         assert_eq!((&counted["mode"], &counted["unit"]), (&"counted".into(), &"instructions".into()));
         assert_eq!(counted["sampling"], Value::Null);
         assert_eq!((&sampled["mode"], &sampled["unit"]), (&"sampled".into(), &"samples".into()));
-        insta::assert_snapshot!(sampled["sampling"], @"");
-        insta::assert_snapshot!(counted["functions"][0], @"");
-        insta::assert_snapshot!(counted["annotated"][0], @"");
+        insta::assert_snapshot!(sampled["sampling"], @r#"{"clock":"timer","lost":5,"paused":1,"rate":100}"#);
+        insta::assert_snapshot!(counted["functions"][0], @r#"{"file":null,"function":"m::sum","inlined":false,"language":"rust","module":"m","own":200,"total":200}"#);
+        insta::assert_snapshot!(counted["annotated"][0], @r#"{"lines":[{"instruction":{"executions":100,"offset":1,"text":"nop"}},{"instruction":{"executions":100,"offset":2,"text":"jmp +0x0002"}},{"source":{"file":"lib.rs","line":7,"text":null}},{"gap":3}],"symbol":"m::sum"}"#);
     }
 
     /// The paths of all values: `functions[].own`.

@@ -131,8 +131,8 @@ pub(crate) const PROGRAM: &str = "[program]";
 /// The frame that interrupts begin with: what they interrupted has not called them.
 pub(crate) const INTERRUPT: &str = "[interrupt]";
 
-/// The header that has the runner of tests in a module.
-const RUNNER: &str = "vexlab/ktest_main.h";
+/// The headers that have what runs tests in a module, and what runs benchmarks.
+const RUNNERS: [&str; 2] = ["vexlab/ktest_main.h", "vexlab/kbench_main.h"];
 
 impl Frame {
     /// One that is no function.
@@ -165,9 +165,9 @@ impl Frame {
 }
 
 impl Frame {
-    /// Whether it is of what runs tests in a module.
+    /// Whether it is of what runs tests or benchmarks in a module.
     fn is_runner(&self) -> bool {
-        self.file.as_ref().is_some_and(|file| file.ends_with(RUNNER))
+        self.file.as_ref().is_some_and(|file| RUNNERS.iter().any(|runner| file.ends_with(runner)))
     }
 }
 
@@ -285,9 +285,9 @@ impl Profile {
         match &counted.told {
             Told::Counted(text) => {
                 let raw = Raw::parse(text).map_err(|why| {
-                    Error::lab("what was counted in QEMU is damaged")
-                        .with_source(why)
-                        .with_remedy("run it again; where the disk was full, `vexlab cache prune` makes space")
+                    Error::lab("what was counted in QEMU is damaged").with_source(why).with_remedy(
+                        "run it again; where the disk was full, `vexlab cache prune` makes space",
+                    )
                 })?;
                 self.count(machine, &raw, &mut places, scope);
             }

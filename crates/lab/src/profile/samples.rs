@@ -7,8 +7,8 @@ use wire::Decoder;
 pub use wire::samples::Clock;
 use wire::samples::{Sampled, Stack};
 
-use super::symbols::Symbols;
 use super::places::Places;
+use super::symbols::Symbols;
 use super::{Frame, PROGRAM, Profile, Scope, annotate};
 
 /// How samples were taken.
@@ -90,7 +90,13 @@ impl Sampling {
 
 impl Profile {
     /// Adds what was sampled in a machine.
-    pub(super) fn sample(&mut self, machine: usize, samples: &Samples, places: &mut Places<'_>, scope: Scope) {
+    pub(super) fn sample(
+        &mut self,
+        machine: usize,
+        samples: &Samples,
+        places: &mut Places<'_>,
+        scope: Scope,
+    ) {
         let sampling = self.sampling.map_or(samples.sampling, |other| other.with(samples.sampling));
         self.sampling = Some(sampling);
         for (begin, bytes) in &samples.code {

@@ -151,7 +151,12 @@ pub(super) fn sampled() -> Profile {
 
 #[test]
 fn samples_count_for_where_they_were_taken() {
-    insta::assert_snapshot!(sampled().folded(), @"");
+    insta::assert_snapshot!(sampled().folded(), @"
+    [program] 3
+    entry_SYSCALL_64;vfs_write 1
+    entry_SYSCALL_64;vfs_write;work [m] 2
+    entry_SYSCALL_64;vfs_write;work [m];m::sum [m] 40
+    ");
     let sampling = Sampling { clock: Clock::Timer, rate: 100, lost: 5, paused: 1 };
     assert_eq!((sampled().total, sampled().unit(), sampled().sampling), (46, "samples", Some(sampling)));
 }
@@ -160,10 +165,14 @@ fn samples_count_for_where_they_were_taken() {
 fn sampled_instructions_are_beside_those_that_were_not() {
     let [Annotated { lines, .. }] = sampled().annotate("sum").unwrap().try_into().unwrap();
     let told: Vec<_> = lines.iter().map(|line| format!("{line:?}")).collect();
-    insta::assert_snapshot!(told.join("\n"), @"");
+    insta::assert_snapshot!(told.join("\n"), @r#"
+    Instruction { executions: 0, offset: 0, text: "nop" }
+    Instruction { executions: 0, offset: 1, text: "nop" }
+    Instruction { executions: 40, offset: 2, text: "jmp +0x0002" }
+    "#);
     // What the machine's memory holds there could not be read.
     let [Annotated { lines, .. }] = sampled().annotate("work").unwrap().try_into().unwrap();
-    insta::assert_snapshot!(format!("{lines:?}"), @"");
+    insta::assert_snapshot!(format!("{lines:?}"), @r#"[Instruction { executions: 2, offset: 80, text: "(unknown)" }]"#);
 }
 
 #[test]
@@ -178,10 +187,19 @@ fn the_functions_that_were_sampled_are_looked_for_in_memory() {
 fn what_is_wrong_with_samples_is_told() {
     let error = |samples, scope| told(&of_samples(samples, scope).unwrap_err());
     let none = Samples::read(&sent(&[], 0), 100).unwrap();
-    insta::assert_snapshot!(error(none, Scope::Module), @"");
-    insta::assert_snapshot!(error(samples(), Scope::Module), @"");
-    insta::assert_snapshot!(told(&sampled().annotate("summ").unwrap_err()), @"");
+    insta::assert_snapshot!(error(none, Scope::Module), @"
+    the profile has no samples
+    help: what takes so little time is not seen: --repeat COUNT has tests carried out again and again, --rate HERTZ has it looked more often; of tests, those are sampled that are run one by one, by `ktests`, and programs, by `run`
+    ");
+    insta::assert_snapshot!(error(samples(), Scope::Module), @"
+    none of the 46 samples is in the module
+    help: what takes so little time is not seen: --repeat COUNT has tests carried out again and again, --rate HERTZ has it looked more often
+    ");
+    insta::assert_snapshot!(told(&sampled().annotate("summ").unwrap_err()), @"
+    no sample was taken in a function `summ` itself
+    help: there are: m::sum
+    ");
     let cut = sent(&[(1, &[SUM])], 0);
-    insta::assert_snapshot!(Samples::read(&cut[..cut.len() - 1], 100).unwrap_err(), @"");
-    insta::assert_snapshot!(Samples::read(&[0xff; 8], 100).unwrap_err(), @"");
+    insta::assert_snapshot!(Samples::read(&cut[..cut.len() - 1], 100).unwrap_err(), @"it has no end");
+    insta::assert_snapshot!(Samples::read(&[0xff; 8], 100).unwrap_err(), @"a message of 4294967295 bytes is announced, more than the 1048576 allowed");
 }

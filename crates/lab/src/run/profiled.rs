@@ -220,7 +220,8 @@ impl Run<'_> {
                 let mut bytes = Collect::default();
                 self.ask(&Request::Samples, self.timeouts.boot, "the samples", &mut bytes)?;
                 let samples = Samples::read(&bytes.0, rate).map_err(|why| {
-                    Trouble::new(Class::LabFailed, "what was sampled in the machine is damaged").because([why])
+                    Trouble::new(Class::LabFailed, "what was sampled in the machine is damaged")
+                        .because([why])
                 })?;
                 let kallsyms = self.kallsyms()?;
                 let code = self.code(samples.functions(&kallsyms))?;
@@ -268,6 +269,31 @@ impl Run<'_> {
 /// That the machine's kernel does not sample, and why.
 fn not_sampled(action: &str, errno: i32) -> Trouble {
     let why = format!("{action}: {}", errno_text(errno));
-    let remedy = "samples need a kernel that was configured with CONFIG_PERF_EVENTS; without --sampled nothing of it does";
+    let remedy = "samples need a kernel that was configured with CONFIG_PERF_EVENTS; to count instructions, without --sampled, needs nothing of it";
     Trouble::new(Class::LabFailed, "the machine's kernel takes no samples").because([why, remedy.to_owned()])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn with_kvm_there_is_nobody_to_count() {
+        let choose = |sampled, accelerator| Way::choose(sampled, accelerator, 99, false);
+        let sampled = Way::Sampled { rate: 99, force: false };
+        assert_eq!(choose(false, None), Way::Counted);
+        assert_eq!(choose(false, Some(Accelerator::Tcg)), Way::Counted);
+        assert_eq!(choose(false, Some(Accelerator::Kvm)), sampled);
+        assert_eq!([choose(true, None), choose(true, Some(Accelerator::Tcg))], [sampled; 2]);
+    }
+
+    #[test]
+    fn a_kernel_that_takes_no_samples_is_told() {
+        let trouble = not_sampled("open perf events", 38);
+        insta::assert_snapshot!(trouble.reasons.join("\n"), @"
+        the machine's kernel takes no samples
+        open perf events: errno 38 (Function not implemented)
+        samples need a kernel that was configured with CONFIG_PERF_EVENTS; to count instructions, without --sampled, needs nothing of it
+        ");
+    }
 }

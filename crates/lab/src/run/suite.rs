@@ -179,14 +179,13 @@ impl<'a> Suite<'a> {
         run.told = self.told.clone();
         run.wait_for_boot()?;
         let options = &self.order.options;
-        let loaded = run
-            .show(&self.order.shown)?
-            .and_then(|()| run.load(self.module))
-            .and_then(|()| match options.recorded {
+        let loaded = run.show(&self.order.shown)?.and_then(|()| run.load(self.module)).and_then(|()| {
+            match options.recorded {
                 Some(_) => run.begin_sampling(),
                 None if options.life_only => Ok(()),
                 None => run.prove(self.module),
-            });
+            }
+        });
         match loaded {
             Ok(()) => Ok(Some(Guest { run, used: false, testing: Duration::ZERO })),
             Err(trouble) => {

@@ -48,7 +48,8 @@ fn sampled(Sampling { clock, rate, lost, paused }: Sampling) -> String {
     }
     if paused > 0 {
         let times = if paused == 1 { "once".to_owned() } else { format!("{} times", grouped(paused)) };
-        let _ = writeln!(text, "the kernel has paused it {times}, as it took too long; a lower --rate is kept");
+        let _ =
+            writeln!(text, "the kernel has paused it {times}, as it took too long; a lower --rate is kept");
     }
     text
 }
@@ -145,9 +146,13 @@ mod tests {
     #[test]
     fn how_samples_were_taken_is_said() {
         let sampling = Sampling { clock: Clock::Cycles, rate: 3999, lost: 0, paused: 0 };
-        insta::assert_snapshot!(sampled(sampling), @"");
+        insta::assert_snapshot!(sampled(sampling), @"taken 3,999 times a second, by the processors' cycles");
         let sampling = Sampling { clock: Clock::Timer, rate: 3999, lost: 1200, paused: 1 };
-        insta::assert_snapshot!(sampled(sampling), @"");
+        insta::assert_snapshot!(sampled(sampling), @"
+        taken 3,999 times a second, by a timer, as this machine counts no cycles: what runs with interrupts off counts for where they are on again
+        1,200 more were lost; a lower --rate loses fewer
+        the kernel has paused it once, as it took too long; a lower --rate is kept
+        ");
     }
 
     #[test]
