@@ -214,6 +214,6 @@ fn without_plugins(context: &Context) {
     status 20
     error: [DIR]/bin/qemu-system-x86_64 runs no plugins, and a profile is counted by one
       cause: qemu-system-x86_64: plugin interface not enabled in this build
-      help: use a QEMU that was built with plugins, as Debian's is: apt-get install --no-install-recommends qemu-system-x86
+      help: use a QEMU that was built with plugins, as Debian's is: apt-get install --no-install-recommends qemu-system-x86; where KVM works, --sampled needs none
     ");
 }
