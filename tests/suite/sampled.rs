@@ -63,7 +63,7 @@ fn of_c_and_rust(context: &Context) {
         );
         let mixed = function(&profile, "mixed");
         assert_eq!((&mixed["language"], &mixed["inlined"]), (&"rust".into(), &true.into()), "{profile:#}");
-        assert!(samples(&mixed["own"]) > 0, "{profile:#}");
+        assert!(samples(&mixed["total"]) > 0, "{profile:#}");
         let chain = "ktest_run_of_c_and_rust [profiled];profiled_both [profiled];profiled_between [profiled];\
             profiled_in_rust [profiled];mixed [profiled] (inlined)";
         assert!(stacks(&profile).lines().any(|line| line.starts_with(chain)), "{profile:#}");
