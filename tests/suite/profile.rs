@@ -6,6 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use libtest_mimic::Trial;
+use serde_json::Value;
 
 use crate::call::Ended;
 use crate::harness::{Context, KERNEL, machine};
@@ -23,6 +24,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         machine("profile::of_c_and_rust", LIMIT, of_c_and_rust),
         machine("profile::two_of_the_same_are_equal", LIMIT, two_of_the_same_are_equal),
         machine("profile::of_a_command", LIMIT, of_a_command),
+        machine("profile::as_json", LIMIT, as_json),
         machine("profile::of_a_test_that_is_a_program", LIMIT, of_a_test_that_is_a_program),
         machine("profile::annotates_a_function", LIMIT, annotates_a_function),
         machine("profile::of_a_benchmark", LIMIT, of_a_benchmark),
@@ -123,6 +125,24 @@ fn of_a_command(context: &Context) {
         "{stacks}"
     );
     assert!(stacks.lines().any(|line| line.starts_with("[program] ")), "{stacks}");
+}
+
+/// Standard output is the object's alone.
+fn as_json(context: &Context) {
+    let json = ["profile", "--kernel", KERNEL, "--format", "json"];
+    let command = ["--no-module", "--output", "out", "--", "sh", "-c", "cat /proc/version; exit 7"];
+    let ended = context.vexlab(json).args(command).run();
+    assert!(ended.status == 7 && ended.stderr.contains("Linux version"), "{ended}");
+    let profile: Value = serde_json::from_str(&ended.stdout).unwrap_or_else(|why| panic!("{why}: {ended}"));
+    let told = ["mode", "unit", "accelerator", "kernel"].map(|key| profile[key].as_str().unwrap_or_default());
+    assert_eq!(told, ["counted", "instructions", "tcg", KERNEL], "{ended}");
+    let functions = profile["functions"].as_array().expect("functions");
+    let own: u64 = functions.iter().filter_map(|function| function["own"].as_u64()).sum();
+    assert_eq!(Some(own), profile["total"].as_u64(), "{ended}");
+
+    let ended = context.vexlab(json).arg("selftest").dir(&context.case("ktests")).run();
+    assert!(ended.status == 1 && ended.stdout.is_empty(), "{ended}");
+    assert!(ended.stderr.contains("test-failed: there is no profile"), "{ended}");
 }
 
 /// Of a program all counts that the machine does.

@@ -258,9 +258,7 @@ impl Run<'_> {
         }
         Ok(())
     }
-}
 
-impl Run<'_> {
     /// Carries the benchmarks of a table out that are wanted: for some instructions each; or, to be sampled, for some time.
     fn carry_out_all(&mut self, table: &project::Bench, order: &Order) -> Step<()> {
         let limit = table.timeout.unwrap_or(self.timeouts.test);
