@@ -5,7 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use perf_event::events::{Event, Hardware, Software};
-use perf_event::{Builder, SampleFlag};
+use perf_event::{Builder, ReadFormat, SampleFlag};
 use wire::samples::{Clock, MOST_ADDRESSES, Sampled, Stack, Summary};
 
 /// Where the kernel says which processors there are, as in `0-3,5`.
@@ -67,7 +67,10 @@ impl Sampler {
     pub(crate) fn close(mut self) -> impl Iterator<Item = Sampled> {
         let _ = self.end();
         self.take();
-        let Seen { stacks, lost, paused, .. } = self.seen;
+        // A ring says that something was lost when there is space again, which may be never.
+        let lost = self.rings.iter_mut().filter_map(|ring| ring.read_full().ok()?.lost()).sum();
+        let Seen { stacks, left_out, paused, .. } = self.seen;
+        let lost = self.seen.lost.max(lost) + left_out;
         let end = Sampled::End(Summary { clock: self.clock, lost, paused });
         let stacks = stacks.into_iter();
         stacks.map(|(addresses, samples)| Sampled::Stack(Stack { samples, addresses })).chain([end])
@@ -84,7 +87,14 @@ fn rings<E: Event + Clone>(
         let mut builder = Builder::new(event.clone());
         builder.any_pid().one_cpu(*processor).include_kernel().exclude_idle(true).sample_period(period);
         builder.sample(SampleFlag::CALLCHAIN).exclude_callchain_user(true);
-        builder.build()?.sampled(RING)
+        let counter = match builder.read_format(ReadFormat::LOST).build() {
+            // Linux 6.0 was the first that said it.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+                builder.read_format(ReadFormat::empty()).build()
+            }
+            counter => counter,
+        };
+        counter?.sampled(RING)
     };
     processors.iter().map(ring).collect()
 }
@@ -100,7 +110,10 @@ struct Seen {
     stacks: HashMap<Vec<u64>, u64>,
     /// How many addresses there are in them.
     addresses: usize,
+    /// What the kernel has not kept.
     lost: u64,
+    /// What was not kept here.
+    left_out: u64,
     paused: u64,
 }
 
@@ -128,7 +141,7 @@ impl Seen {
             self.addresses += addresses.len();
             self.stacks.insert(addresses, 1);
         } else {
-            self.lost += 1;
+            self.left_out += 1;
         }
     }
 }
@@ -192,6 +205,6 @@ mod tests {
     fn what_there_is_no_space_for_is_counted_as_lost() {
         let mut seen = Seen { addresses: MOST_ADDRESSES, ..Seen::default() };
         seen.add(vec![1]);
-        assert_eq!((seen.stacks.len(), seen.lost), (0, 1));
+        assert_eq!((seen.stacks.len(), seen.left_out), (0, 1));
     }
 }
