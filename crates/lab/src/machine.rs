@@ -29,12 +29,13 @@ impl Accelerator {
         }
     }
 
-    /// The processor that the guest sees.
-    pub(crate) fn processor(self) -> &'static str {
+    /// The processor that the guest sees; an emulated one with or without `cmpxchg16b`.
+    pub(crate) fn processor(self, cmpxchg16b: bool) -> &'static str {
         match self {
             Self::Kvm => "host",
             // RDRAND fills the kernel's random pool at once; without it the first reader waits a second.
-            Self::Tcg => "qemu64,+rdrand",
+            Self::Tcg if cmpxchg16b => "qemu64,+rdrand",
+            Self::Tcg => "qemu64,+rdrand,-cx16",
         }
     }
 }
@@ -107,6 +108,8 @@ pub struct Machine {
     pub processors: u16,
     /// Images of its disks, raw.
     pub disks: Vec<PathBuf>,
+    /// Whether an emulated processor has the instruction `cmpxchg16b`.
+    pub cmpxchg16b: bool,
     /// The frequency of the host's time stamp counter, for an emulated machine to take over. Without it a
     /// guest calibrates its clock against emulated timers, which takes time and now and then fails.
     pub tsc_khz: Option<u32>,
@@ -121,6 +124,8 @@ pub struct Machine {
     /// Whether its clock counts instructions: each takes a nanosecond of its time, and its time stamp counter goes up
     /// by one. It is emulated, with one processor.
     pub counted: bool,
+    /// Whether an emulated machine's timers are as fine as its clock; else they go by the kernel's ticks, of 4 ms each.
+    pub fine_timers: bool,
 }
 
 /// QEMU's ends of sockets, as file descriptor numbers in its process.
@@ -142,7 +147,9 @@ impl Machine {
         line.flag("-nodefaults").flag("-no-user-config").flag("-no-reboot");
         line.option("-display", "none").option("-name", "vexlab");
         line.option("-machine", self.machine_option());
-        line.option("-cpu", self.accelerator.processor());
+        // Without it a kernel takes the processor's timer for one that may stop when it sleeps.
+        let timers = if self.fine_timers && self.accelerator == Accelerator::Tcg { ",+arat" } else { "" };
+        line.option("-cpu", format!("{}{timers}", self.accelerator.processor(self.cmpxchg16b)));
         line.option("-smp", self.processors.to_string());
         if self.counted {
             // A processor that waits does so in the host's time. With `sleep=off` it would have its next timer at once,
@@ -303,12 +310,14 @@ mod tests {
             memory: Size(256 << 20),
             processors: 1,
             disks: vec!["/run/a,b.img".into()],
+            cmpxchg16b: true,
             tsc_khz: Some(2_600_000),
             talkative: false,
             start: Start::PowerOn,
             debugger: None,
             plugin: None,
             counted: false,
+            fine_timers: false,
         }
     }
 
@@ -434,6 +443,14 @@ mod tests {
         < -append console=ttyS0 quiet panic=-1 reboot=t cryptomgr.notests psi=0 noautogroup vexlab.machine=30313233343536373839616263646566 noreplace-smp tsc_early_khz=2600000 tsc=reliable
         > -icount shift=0,sleep=on
         > -append console=ttyS0 quiet panic=-1 reboot=t cryptomgr.notests psi=0 noautogroup vexlab.machine=30313233343536373839616263646566 noreplace-smp tsc_early_khz=1000000 tsc=reliable
+        ");
+    }
+
+    #[test]
+    fn a_machine_with_fine_timers_has_one_that_never_stops() {
+        insta::assert_snapshot!(difference(Machine { fine_timers: true, ..machine() }), @"
+        < -cpu qemu64,+rdrand
+        > -cpu qemu64,+rdrand,+arat
         ");
     }
 

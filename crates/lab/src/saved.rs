@@ -400,12 +400,14 @@ mod tests {
             memory: Size(1 << 20),
             processors: 1,
             disks: Vec::new(),
+            cmpxchg16b: true,
             tsc_khz: Some(2_600_000),
             talkative: false,
             start: Start::PowerOn,
             debugger: None,
             plugin: None,
             counted: false,
+            fine_timers: false,
         }
     }
 
@@ -443,6 +445,7 @@ mod tests {
             Machine { tsc_khz: None, ..machine.clone() },
             Machine { talkative: true, ..machine.clone() },
             Machine { counted: true, ..machine.clone() },
+            Machine { fine_timers: true, ..machine.clone() },
             Machine { image: machine.initramfs.clone(), ..machine.clone() },
             Machine { initramfs: machine.image.clone(), ..machine.clone() },
             Machine { disks: disk("a", 1 << 20), ..machine.clone() },

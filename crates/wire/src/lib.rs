@@ -17,6 +17,7 @@ extern crate alloc;
 pub mod frame;
 pub mod life;
 mod message;
+pub mod samples;
 
 pub use frame::{Decoder, FrameError, encode};
 pub use message::{

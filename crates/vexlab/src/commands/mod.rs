@@ -121,7 +121,7 @@ impl From<&RunArgs> for run::Options {
             kernel_decides: arguments.no_check,
             cold: arguments.cold,
             life_only: false,
-            counts: false,
+            recorded: None,
             allowed: arguments.allow.iter().copied().collect(),
         }
     }
