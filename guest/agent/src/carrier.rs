@@ -99,7 +99,7 @@ impl Carrier {
             }
             self.tell_agent()?;
             if agent && !self.hear_agent()? {
-                return self.port.send_all(LONGEST_GOODBYE);
+                return self.port.send_last(LONGEST_GOODBYE);
             }
             self.port.send()?;
         }

@@ -165,18 +165,20 @@ impl Port {
         Ok(())
     }
 
-    /// Sends everything, unless the host is gone or has not taken it after `longest`.
-    pub(crate) fn send_all(&mut self, longest: Duration) -> io::Result<()> {
+    /// Sends everything, unless the host is gone or has not taken it after `longest`. What the port has accepted the
+    /// host may not have read yet, and a machine that powers off takes it along: so it is waited for the host to go.
+    pub(crate) fn send_last(&mut self, longest: Duration) -> io::Result<()> {
         let end = Instant::now() + longest;
         loop {
             self.send()?;
             let left = end.saturating_duration_since(Instant::now());
-            if !self.has_outgoing() || left.is_zero() {
-                return if self.carried { self.wait_for_carrier(left) } else { Ok(()) };
+            if self.carried && !self.has_outgoing() {
+                return self.wait_for_carrier(left);
             }
-            let mut watched = [libc::pollfd { fd: self.as_raw_fd(), events: libc::POLLOUT, revents: 0 }];
+            let events = if self.has_outgoing() { libc::POLLOUT } else { 0 };
+            let mut watched = [libc::pollfd { fd: self.as_raw_fd(), events, revents: 0 }];
             sys::wait_until_ready(&mut watched, Some(left))?;
-            if watched[0].revents & libc::POLLHUP != 0 {
+            if left.is_zero() || watched[0].revents & libc::POLLHUP != 0 {
                 return Ok(());
             }
         }
@@ -211,4 +213,46 @@ fn search() -> Option<PathBuf> {
         let name = fs::read_to_string(entry.path().join("name")).ok()?;
         (name.trim_end() == wire::PORT).then(|| PathBuf::from("/dev").join(entry.file_name()))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    fn port(stream: UnixStream) -> Port {
+        stream.set_nonblocking(true).unwrap();
+        Port {
+            device: File::from(OwnedFd::from(stream)),
+            decoder: Decoder::default(),
+            outgoing: VecDeque::from(vec![7; FULL]),
+            connected: true,
+            carried: false,
+        }
+    }
+
+    #[test]
+    fn the_last_words_are_read_before_the_machine_ends() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let was_read = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let was_read = &was_read;
+            scope.spawn(move || {
+                theirs.read_exact(&mut vec![0; FULL]).unwrap();
+                was_read.store(true, Ordering::SeqCst);
+            });
+            port(ours).send_last(Duration::from_secs(60)).unwrap();
+            assert!(was_read.load(Ordering::SeqCst));
+        });
+    }
+
+    #[test]
+    fn a_host_that_reads_nothing_is_not_waited_for_without_end() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let mut port = port(ours);
+        port.send_last(Duration::from_millis(10)).unwrap();
+        assert!(port.has_outgoing());
+        drop(theirs);
+    }
 }

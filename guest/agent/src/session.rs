@@ -141,7 +141,7 @@ impl<'m> Session<'m> {
         } else if let End::HostGone = end {
             return kmsg::say(kmsg::ERROR, format_args!("the host closed the port"));
         }
-        if let Err(error) = self.port.send_all(LONGEST_GOODBYE) {
+        if let Err(error) = self.port.send_last(LONGEST_GOODBYE) {
             kmsg::say(kmsg::ERROR, format_args!("send the last message: {error}"));
         }
     }
