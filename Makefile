@@ -7,7 +7,7 @@ LOADERS = debian-6.1-cloud debian-6.12-cloud
 # The image that `make image-test` builds.
 IMAGE ?= debian-12
 
-.PHONY: demo test image-test steady lint fuzz bench coverage loader-diff splats docs build prerequisites clean
+.PHONY: demo test image-test debug-kernel debug-test debug-splats steady lint fuzz bench coverage loader-diff splats docs build prerequisites clean
 
 ## demo: from VexFS's source to a verdict in a real kernel
 demo: build
@@ -20,6 +20,21 @@ test: prerequisites
 ## image-test: a whole distribution: built from packages, booted, reached by ssh, restored, and built in
 image-test: prerequisites
 	VEXLAB_TEST_IMAGE=$(IMAGE) $(CARGO) test --locked -p vexlab --test suite -- image::
+
+## debug-kernel: a kernel that looks at itself (KASAN, UBSAN, lockdep, kmemleak, failslab …), from Debian's source
+DEBUG = 6.1
+DEBUG_KERNEL = target/debug-kernel/$(DEBUG)/build
+debug-kernel: prerequisites
+	tools/debug-kernel $(DEBUG) target/debug-kernel
+
+## debug-test: what only that kernel notices, modules that it has nothing to say of, and VexFS's own tests on it
+debug-test: debug-kernel
+	VEXLAB_TEST_DEBUG_KERNEL=$(CURDIR)/$(DEBUG_KERNEL) $(CARGO) test --locked -p vexlab --test suite -- debug_kernel::
+
+## debug-splats: as splats, with that kernel
+debug-splats: build debug-kernel
+	$(CARGO) run --release --locked -p lab --example splats -- tests/splats debug-$(DEBUG)=$(CURDIR)/$(DEBUG_KERNEL)
+	SPLATS_WRITE=1 $(CARGO) test --locked -p lab --test splats
 
 ## steady: the same verdict, in the same words, each of RUNS times, of a healthy module and of five that crash
 RUNS ?= 100

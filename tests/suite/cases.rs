@@ -30,6 +30,9 @@ struct Expectation {
     args: Vec<String>,
     /// The kernel, instead of those in the case's `vexlab.toml`.
     kernel: Option<String>,
+    /// Whether it is a matter of the kernel of `tests/debug-kernel`: then it is tested with that alone.
+    #[serde(default)]
+    debug_kernel: bool,
     /// Seconds after which the test has failed.
     #[serde(default = "usual_timeout")]
     timeout: u64,
@@ -65,18 +68,40 @@ struct Kernels {
     kernels: Vec<String>,
 }
 
-/// One test for each folder.
+/// One test for each folder whose case is for any kernel.
 pub(crate) fn trials() -> Vec<Trial> {
+    of_kind(false).into_iter().map(trial).collect()
+}
+
+/// The names of the cases for the kernel of `tests/debug-kernel`.
+pub(crate) fn of_debug_kernel() -> Vec<String> {
+    of_kind(true)
+}
+
+fn of_kind(debug_kernel: bool) -> Vec<String> {
     let mut names = names_in(&modules());
+    // A case that can't be read is found out when it is its turn.
+    names.retain(|name| expectation(name).is_ok_and(|expected| expected.debug_kernel) == debug_kernel);
     names.sort();
     assert!(!names.is_empty(), "{} has no case", modules().display());
-    names.into_iter().map(trial).collect()
+    names
+}
+
+fn expectation(name: &str) -> Result<Expectation, Failed> {
+    read(&modules().join(name).join("expect.toml"))
+}
+
+/// Tests a case with the kernel of a build tree.
+pub(crate) fn with_kernel(context: &Context, name: &str, kernel: &Path) {
+    let mut expected = expectation(name).expect("what is expected can be read");
+    expected.kernel = Some(kernel.display().to_string());
+    judge(context, name, &expected, 1);
 }
 
 fn trial(name: String) -> Trial {
     Trial::test(format!("modules::{name}"), move || {
         let dir = modules().join(&name);
-        let expected: Expectation = read(&dir.join("expect.toml"))?;
+        let expected = expectation(&name)?;
         let kernels: Kernels = read(&dir.join("vexlab.toml"))?;
         for kernel in expected.kernel.iter().chain(&kernels.kernels) {
             provision(kernel);

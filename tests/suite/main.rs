@@ -26,6 +26,8 @@ mod command_line;
 mod copies;
 /// Which lines and branches were run.
 mod coverage;
+/// A kernel that looks at itself; by `make debug-test` only.
+mod debug_kernel;
 /// Machines in the background, from `up` to `rm`.
 mod environment;
 /// Commands in machines in the background.
@@ -90,6 +92,7 @@ fn main() {
         image::tests(),
         copies::tests(),
         coverage::tests(),
+        debug_kernel::tests(),
         environment::tests(),
         exec::tests(),
         interrupts::tests(),

@@ -27,7 +27,7 @@ pub use message::{
 
 /// The version of this protocol. Both sides send theirs in the first message, and neither goes on when
 /// they differ.
-pub const VERSION: u16 = 6;
+pub const VERSION: u16 = 7;
 
 /// The name of the virtio-serial port that carries the messages.
 pub const PORT: &str = "vexlab.agent";

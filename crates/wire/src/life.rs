@@ -19,6 +19,17 @@ pub enum Deed {
         /// Its parameters, separated by spaces.
         parameters: String,
     },
+    /// Have allocations of slabs fail that would rather wait for memory, where the kernel can fail any (failslab), and have
+    /// it say where it fails one. Gives [`Came::Done`], or [`Came::Failed`] where it can't.
+    Failslab,
+    /// Load the module while an allocation fails of whoever loads it. Gives [`Came::Injected`], or [`Came::Failed`] where
+    /// the kernel has no `fail-nth`.
+    LoadFailing {
+        /// Its parameters, separated by spaces.
+        parameters: String,
+        /// Which one fails, counted from 1. The loader's own count as well, and come first.
+        allocation: u32,
+    },
     /// Unload the module, by its name. Gives [`Came::Done`] or [`Came::Failed`].
     Unload {
         /// For how many milliseconds it is tried again as long as the module is in use.
@@ -64,6 +75,8 @@ pub enum Came {
         /// The kernel's error number.
         errno: i32,
     },
+    /// What became of an allocation that was to fail, and of loading the module.
+    Injected(Injected),
     /// What there is.
     Listed(Listing),
     /// How much there is.
@@ -73,6 +86,21 @@ pub enum Came {
     /// What a file says.
     Text(String),
 }
+
+/// What became of an allocation that was to fail.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Injected {
+    /// The kernel's error number, where the module was not loaded.
+    pub errno: Option<i32>,
+    /// How many allocations were still to come up to the one that was to fail: 0 where it has failed.
+    pub left: u32,
+    /// Where it failed, as the kernel says it: `function+0x12/0x80 [module]`, innermost first, at most [`MOST_FRAMES`].
+    /// Empty where it does not say, as for what may be refused in silence.
+    pub trace: Vec<String>,
+}
+
+/// The most lines of [`Injected::trace`].
+pub const MOST_FRAMES: usize = 40;
 
 /// What a kernel has at a moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 use std::fmt;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 
@@ -66,7 +66,7 @@ fn unescape(text: &[u8]) -> Vec<u8> {
     plain
 }
 
-/// The kernel's log, read from its first record that is still there.
+/// The kernel's log, read from its first record that is still there, or from one that is still to come.
 #[derive(Debug)]
 pub(crate) struct Log {
     device: File,
@@ -78,6 +78,13 @@ impl Log {
     pub(crate) fn open() -> io::Result<Self> {
         let device = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(DEVICE)?;
         Ok(Self { device, record: Box::new([0; LONGEST_RECORD]) })
+    }
+
+    /// Opens the log behind its last record: what is said from now on.
+    pub(crate) fn open_at_end() -> io::Result<Self> {
+        let mut log = Self::open()?;
+        log.device.seek(SeekFrom::End(0))?;
+        Ok(log)
     }
 
     /// The next record, or `None` when all have been read. Records that the kernel overwrote before they

@@ -314,5 +314,8 @@ const struct behaviour faults[] = {
 	{ "timer-stays", timer_stays },
 	{ "warn-everywhere", warn_everywhere },
 	{ "innocent", innocent },
+#ifdef CONFIG_FAILSLAB
+	{ "innocent-of-failslab", innocent },
+#endif
 	{ }
 };

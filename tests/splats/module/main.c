@@ -7,7 +7,7 @@
 
 #include "misbehave.h"
 
-static const struct behaviour *const lists[] = { faults, memory, stuck };
+static const struct behaviour *const lists[] = { faults, memory, stuck, debug };
 
 static int do_set(const char *name, const struct kernel_param *kp)
 {

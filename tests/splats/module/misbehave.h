@@ -12,5 +12,6 @@ struct behaviour {
 extern const struct behaviour faults[];
 extern const struct behaviour memory[];
 extern const struct behaviour stuck[];
+extern const struct behaviour debug[];
 
 #endif

@@ -14,6 +14,9 @@ use crate::rules::Id;
 const UNWINDING: [&str; 4] =
     ["_Unwind_Resume", "rust_eh_personality", "__gxx_personality_v0", "__gcc_personality_v0"];
 
+/// What the functions are called that gcc and clang add for KASAN, to be run at the end.
+const KASAN_DESTRUCTORS: [&str; 2] = ["_sub_D_", "asan.module_dtor"];
+
 /// Looks at the module's sections and symbols. Gives what the module takes up in memory, in bytes.
 pub(super) fn check(look: &Look<'_>, code: &Code<'_>, policy: &Policy, found: &mut Found<'_>) -> u64 {
     let image = look.image;
@@ -31,6 +34,9 @@ pub(super) fn check(look: &Look<'_>, code: &Code<'_>, policy: &Policy, found: &m
         }
         let is = |names: [&str; 2]| names.iter().any(|n| name == *n || name.starts_with(&format!("{n}.")));
         if is([".dtors", ".fini_array"]) {
+            if is_of_kasan(code, index) {
+                continue;
+            }
             find(Id::Constructors, "destructors are never run".to_owned());
         } else if is([".ctors", ".init_array"]) && !options.constructors {
             find(
@@ -50,6 +56,19 @@ pub(super) fn check(look: &Look<'_>, code: &Code<'_>, policy: &Policy, found: &m
         found.push(Finding::new(Id::SizeBudget, message));
     }
     size
+}
+
+/// Whether a section has nothing but what compilers add for KASAN: it takes back what the kernel forgets with the module.
+fn is_of_kasan(code: &Code<'_>, index: usize) -> bool {
+    let relocations = code.relocations(index);
+    let is_its = |name: &str| KASAN_DESTRUCTORS.iter().any(|prefix| name.starts_with(prefix));
+    !relocations.is_empty()
+        && relocations.iter().all(|relocation| match code.target_in_data(relocation) {
+            Some(Target::Inside { section, offset }) => {
+                code.function_at(section, offset).is_some_and(|at| is_its(&code.name(&code.functions()[at])))
+            }
+            _ => false,
+        })
 }
 
 fn symbols(look: &Look<'_>, found: &mut Found<'_>) {

@@ -17,7 +17,8 @@ const fn plain(name: &'static str) -> Behaviour {
     Behaviour { name, processors: 1, before: "", after: "" }
 }
 
-/// All of them. Those of KFENCE are possible where a kernel has it.
+/// All of them. Those of KFENCE are possible where a kernel has it, and those from `kasan-read-behind` on with the kernel of
+/// tests/debug-kernel.
 pub(crate) const BEHAVIOURS: &[Behaviour] = &[
     plain("null-read"),
     plain("null-write"),
@@ -95,4 +96,43 @@ pub(crate) const BEHAVIOURS: &[Behaviour] = &[
     Behaviour { before: "echo 1 > /proc/sys/kernel/hung_task_timeout_secs", ..plain("hung-mutex") },
     plain("schedule-in-atomic"),
     plain("sleep-in-atomic"),
+    plain("kasan-read-behind"),
+    plain("kasan-write-behind"),
+    plain("kasan-use-after-free"),
+    plain("kasan-free-twice"),
+    plain("kasan-free-inside"),
+    plain("kasan-stack"),
+    plain("kasan-global"),
+    plain("kasan-vmalloc"),
+    plain("kasan-in-timer"),
+    plain("kasan-twice"),
+    plain("ubsan-index"),
+    plain("ubsan-shift"),
+    plain("ubsan-bool"),
+    // What is younger than five seconds may still be in use; what has changed since the last look, too.
+    Behaviour {
+        after: "sleep 6; for i in 1 2; do echo scan > /sys/kernel/debug/kmemleak; done",
+        ..plain("lose-memory")
+    },
+    plain("lock-inversion"),
+    plain("lock-recursion"),
+    plain("lock-in-interrupt"),
+    plain("lock-order-of-interrupt"),
+    plain("lock-not-held"),
+    plain("lock-freed"),
+    plain("lock-kept"),
+    plain("lock-uninitialised"),
+    plain("rcu-unprotected"),
+    plain("sleep-under-lock"),
+    plain("sleep-under-rcu"),
+    plain("sleep-in-interrupt"),
+    plain("sleep-when-asleep"),
+    plain("object-set-up-twice"),
+    plain("object-freed"),
+    plain("object-on-stack"),
+    // What is made to fail is no trouble of the module's.
+    Behaviour {
+        before: "echo N > /sys/kernel/debug/failslab/ignore-gfp-wait && echo 1 > /proc/self/fail-nth && cat /proc/version",
+        ..plain("innocent-of-failslab")
+    },
 ];

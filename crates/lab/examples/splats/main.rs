@@ -3,7 +3,7 @@
 //! keeps what the kernel says from the module's loading on.
 //!
 //! `splats FOLDER KERNEL… [-- BEHAVIOUR…]` writes `FOLDER/KERNEL/BEHAVIOUR.log`, for all behaviours unless some are
-//! named.
+//! named. `NAME=PATH` is the kernel of a build tree.
 #![expect(clippy::print_stdout, reason = "this is a program")]
 
 mod behaviours;
@@ -62,8 +62,9 @@ fn run() -> Anything<()> {
     let folder = Path::new(folder);
     let lab = Lab { cache: Cache::of_user()?, reporter: Arc::new(Silent), cancel: Cancel::default() };
     let project = Project::find(&folder.join("module"))?;
-    for name in kernels {
-        let kernel = kernel::resolve(&lab, name)?;
+    for kernel in kernels {
+        let (name, kernel) = kernel.split_once('=').unwrap_or((kernel, kernel));
+        let kernel = kernel::resolve(&lab, kernel)?;
         let built = build::build(&lab, &project, &kernel, build::Options::default())?;
         let module = fs::read(&built.stripped)?;
         fs::create_dir_all(folder.join(name))?;

@@ -38,7 +38,7 @@ fn module(text: &str) -> Option<(&str, &str)> {
 }
 
 /// A line of a trace: ` function+0x12/0x80 [module]`, with a `? ` in front where the unwinder does not vouch for it.
-pub(super) fn frame(text: &str) -> Option<Frame> {
+pub(crate) fn frame(text: &str) -> Option<Frame> {
     let text = text.strip_prefix(' ')?.trim_start();
     let (text, reliable) = match text.strip_prefix("? ") {
         Some(text) => (text, false),

@@ -17,6 +17,7 @@ mod title;
 use std::fmt;
 use std::time::Duration;
 
+pub(crate) use frame::frame;
 use serde::{Deserialize, Serialize};
 pub(crate) use symbolise::Sources;
 pub use symbolise::{ModuleFile, symbolise};

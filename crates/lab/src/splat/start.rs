@@ -230,9 +230,10 @@ pub(super) fn follows_oops(text: &str) -> bool {
     })
 }
 
-/// Hung tasks and stalls.
+/// Hung tasks, stalls, and locks that nobody has set up.
 ///
-/// Source: `check_hung_task` in `kernel/hung_task.c`, `kernel/rcu/tree_stall.h`.
+/// Source: `check_hung_task` in `kernel/hung_task.c`, `kernel/rcu/tree_stall.h`, `assign_lock_key` in
+/// `kernel/locking/lockdep.c`.
 fn stuck(text: &str) -> Option<Start> {
     let text = text.strip_prefix("rcu: ").unwrap_or(text).strip_prefix("INFO: ")?;
     if let Some(task) = text.strip_prefix("task ") {
@@ -243,6 +244,9 @@ fn stuck(text: &str) -> Option<Start> {
         return Some(
             Start::new(Kind::HungTask, "task blocked", Naming::Caller, Form::Trace).of(process(task, ':')),
         );
+    }
+    if text.starts_with("trying to register non-static key") {
+        return Some(Start::new(Kind::Lockdep, "lock that was not set up", Naming::Caller, Form::Trace));
     }
     let flavour = text.split(' ').next().filter(|word| word.starts_with("rcu"))?;
     let what = format!("{flavour} stall");

@@ -97,6 +97,10 @@ fn lockdep() {
         told(&format!("[ BUG: Invalid wait context ]\n{STACK}")),
         ["lockdep: Invalid wait context in f+0x25 [m]"]
     );
+    let key = format!(
+        "INFO: trying to register non-static key.\nThe code is fine but needs lockdep annotation, or maybe\n{STACK}"
+    );
+    assert_eq!(told(&key), ["lockdep: lock that was not set up in f+0x25 [m]"]);
     let order = format!("WARNING: HARDIRQ-safe -> HARDIRQ-unsafe lock order detected\n{STACK}");
     assert_eq!(told(&order), ["lockdep: HARDIRQ-safe -> HARDIRQ-unsafe lock order detected in f+0x25 [m]"]);
     let magic =

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /// How much memory the kernel has in use.
 mod counts;
+/// Allocations that fail.
+mod failslab;
 /// What the kernel has.
 mod listing;
 
@@ -12,7 +14,7 @@ use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use wire::life::{Came, Counts, Deed, Handle};
+use wire::life::{Came, Counts, Deed, Handle, Injected};
 
 use counts::Counter;
 
@@ -54,6 +56,10 @@ impl Scene<'_> {
     fn carry_out(&mut self, deed: Deed) -> Came {
         let came = match deed {
             Deed::Load { parameters } => self.load(parameters).map(|()| Came::Done),
+            Deed::Failslab => failslab::set_up(self.machine).map(|()| Came::Done),
+            Deed::LoadFailing { parameters, allocation } => {
+                self.load_failing(parameters, allocation).map(Came::Injected)
+            }
             Deed::Unload { patience } => {
                 self.unload(Duration::from_millis(patience.into())).map(|()| Came::Done)
             }
@@ -73,6 +79,11 @@ impl Scene<'_> {
     fn load(&self, parameters: String) -> io::Result<()> {
         let parameters = CString::new(parameters)?;
         sys::load_module(self.machine, &File::open(self.path)?, &parameters)
+    }
+
+    fn load_failing(&self, parameters: String, allocation: u32) -> io::Result<Injected> {
+        let (file, parameters) = (File::open(self.path)?, CString::new(parameters)?);
+        failslab::while_failing(allocation, || sys::load_module(self.machine, &file, &parameters))
     }
 
     fn unload(&self, patience: Duration) -> io::Result<()> {

@@ -52,24 +52,30 @@ impl Living<'_, '_> {
     ) -> Result<Vec<Came>, Trouble> {
         let deeds: Vec<Deed> = deeds.iter().cloned().chain([Deed::Look]).collect();
         let came = self.do_and_listen(test, &deeds)?;
-        if let Some(Came::Listed(after)) = came.last() {
-            let before = std::mem::take(&mut self.unloaded);
-            let compared = self.compare(when, &before, after);
-            self.unloaded = before;
-            compared?;
-        }
+        self.is_as_before(came.last(), when)?;
         self.complaint(test)?;
         Ok(came)
     }
 
-    fn do_and_listen(&mut self, test: &str, deeds: &[Deed]) -> Result<Vec<Came>, Trouble> {
+    /// What there is now has to be what there was without the module.
+    pub(super) fn is_as_before(&mut self, look: Option<&Came>, when: &str) -> Step {
+        let Some(Came::Listed(after)) = look else { return Ok(()) };
+        let before = std::mem::take(&mut self.unloaded);
+        let compared = self.compare(when, &before, after);
+        self.unloaded = before;
+        compared
+    }
+
+    /// As [`act`](Self::act), whatever the kernel complains of.
+    pub(super) fn do_and_listen(&mut self, test: &str, deeds: &[Deed]) -> Result<Vec<Came>, Trouble> {
         self.heard = self.run.session().log().len();
         let came = self.run.exercise(self.module, test, deeds)?;
         self.said(self.heard)?;
         Ok(came)
     }
 
-    fn complaint(&mut self, test: &str) -> Step {
+    /// Ends it if the kernel has complained since the last deeds began.
+    pub(super) fn complaint(&mut self, test: &str) -> Step {
         if !self.run.was_in_trouble(self.heard) {
             return Ok(());
         }
@@ -102,13 +108,16 @@ fn decode(bytes: &[u8]) -> Vec<Came> {
 
 /// What was being done when only so many deeds had been.
 fn doing(deeds: &[Deed], done: usize) -> Option<String> {
-    let is_load = |deed: &&Deed| matches!(deed, Deed::Load { .. });
+    let is_load = |deed: &&Deed| matches!(deed, Deed::Load { .. } | Deed::LoadFailing { .. });
     let times = deeds.iter().take(done + 1).filter(is_load).count();
     match deeds.get(done)? {
         Deed::Load { parameters } if parameters.is_empty() => {
             Some(format!("while it was being loaded, the {} time in this test", ordinal(times)))
         }
         Deed::Load { parameters } => Some(format!("while it was being loaded with `{}`", short(parameters))),
+        Deed::LoadFailing { allocation, .. } => {
+            Some(format!("while it was being loaded with allocation {allocation} of its loading failing"))
+        }
         Deed::Unload { .. } => {
             Some(format!("while it was being unloaded, the {} time in this test", ordinal(times)))
         }
@@ -118,6 +127,7 @@ fn doing(deeds: &[Deed], done: usize) -> Option<String> {
                 .to_owned(),
         ),
         Deed::Release => Some("while its file was being closed".to_owned()),
+        Deed::Failslab => Some("while failslab was being set up".to_owned()),
         Deed::Parameter { name } => Some(format!("while its parameter {name} was being read")),
     }
 }
@@ -154,14 +164,16 @@ mod tests {
     #[test]
     fn what_was_being_done_is_named() {
         let load = |parameters: &str| Deed::Load { parameters: parameters.to_owned() };
-        let deeds = [load(""), Deed::Unload { patience: 0 }, load(""), load("index=7"), Deed::Look];
-        let said: Vec<String> = (0..6).filter_map(|done| doing(&deeds, done)).collect();
+        let failing = Deed::LoadFailing { parameters: String::new(), allocation: 57 };
+        let deeds = [load(""), Deed::Unload { patience: 0 }, load(""), load("index=7"), Deed::Look, failing];
+        let said: Vec<String> = (0..7).filter_map(|done| doing(&deeds, done)).collect();
         insta::assert_snapshot!(said.join("\n"), @r"
         while it was being loaded, the 1st time in this test
         while it was being unloaded, the 1st time in this test
         while it was being loaded, the 2nd time in this test
         while it was being loaded with `index=7`
         while it was looked at what the kernel has: something of a module that is gone may be in it
+        while it was being loaded with allocation 57 of its loading failing
         ");
         assert_eq!([11, 21, 102, 13].map(ordinal), ["11th", "21st", "102nd", "13th"]);
     }

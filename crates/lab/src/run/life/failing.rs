@@ -4,6 +4,7 @@ use std::time::Instant;
 use wire::life::{Came, Deed};
 
 use super::super::steps::Step;
+use super::super::trouble::Trouble;
 use super::{ENOUGH_CYCLES, Living, PATIENCE, counts, outcome};
 use crate::life::{Point, growth};
 use crate::verdict::Outcome;
@@ -18,25 +19,70 @@ const MOST: u64 = 256;
 /// The most failing inits that are repeated in search of growth.
 const MOST_REPEATED: usize = 24;
 
+/// What became of having init's allocations fail in one way.
+pub(super) enum Tried {
+    /// They could not be, and why.
+    Not(String),
+    /// What is wrong.
+    Badly(Vec<String>),
+    /// All is well.
+    Done {
+        /// Loads that fail.
+        failing: Vec<Deed>,
+        /// What was failed.
+        words: String,
+    },
+}
+
 impl Living<'_, '_> {
-    /// The module's init has its allocations fail, one after the other.
-    ///
-    /// The module has a parameter that counts down with each allocation, and makes the one fail that it gets to 0
-    /// with. So a load that succeeds while the parameter is more than 0 had no such allocation.
+    /// The module's init has its allocations fail, one after the other: by the module's own parameter, and by the
+    /// kernel where that can.
     pub(super) fn failing_init(&mut self) -> Step {
         let test = "life/failing-init";
         if self.is_left_out("failing-init") {
             return Ok(());
         }
+        let started = Instant::now();
+        let from_inside = self.by_parameter(test)?;
+        let from_outside = self.by_failslab(test)?;
+        let has_failslab = from_outside.is_some();
+        let (mut told, mut reasons, mut problems) = (Vec::new(), Vec::new(), Vec::new());
+        for tried in [Some(from_inside), from_outside].into_iter().flatten() {
+            match tried {
+                Tried::Not(reason) => reasons.push(reason),
+                Tried::Badly(found) => problems.extend(found),
+                Tried::Done { failing, words } => {
+                    self.repeat(test, &failing)?;
+                    told.push(words);
+                }
+            }
+        }
+        if !problems.is_empty() {
+            self.failed(test, problems);
+        } else if told.is_empty() {
+            if !has_failslab {
+                reasons.push("the kernel has no failslab to do it from outside".to_owned());
+            }
+            self.run.result(test, Outcome::Skipped, None, vec![reasons.join(", and ")]);
+        } else {
+            if !has_failslab {
+                told = vec![format!("{}; the kernel has no failslab to fail others", told.join("; "))];
+            }
+            self.run.result(test, Outcome::Passed, Some(started.elapsed()), told);
+        }
+        Ok(())
+    }
+
+    /// The module has a parameter that counts down with each allocation, and makes the one fail that it gets to 0
+    /// with. So a load that succeeds while the parameter is more than 0 had no such allocation.
+    fn by_parameter(&mut self, test: &str) -> Result<Tried, Trouble> {
         let Some(parameter) = self.settings().fail_allocation.clone() else {
-            return self.not_failed(
-                "no parameter that has an allocation fail is named (`fail-allocation` under [life])",
-            );
+            let why = "no parameter that has an allocation fail is named (`fail-allocation` under [life])";
+            return Ok(Tried::Not(why.to_owned()));
         };
         if self.its_parameters()?.iter().all(|known| known.name != parameter) {
-            return self.not_failed(&format!("it was built without its parameter {parameter}"));
+            return Ok(Tried::Not(format!("it was built without its parameter {parameter}")));
         }
-        let started = Instant::now();
         let mut failing = Vec::new();
         let mut borne = 0;
         let mut problems = Vec::new();
@@ -56,23 +102,12 @@ impl Living<'_, '_> {
             numbers = numbers.end..numbers.end + 2 * (numbers.end - numbers.start);
         }
         if !problems.is_empty() {
-            self.failed(test, problems);
-            return Ok(());
+            return Ok(Tried::Badly(problems));
         }
-        self.repeat(test, &parameter, &failing)?;
-        let what = format!(
-            "{} of its allocations failed in turn, {borne} of which it did without; the kernel has no failslab to fail \
-             others",
-            failing.len() + borne
-        );
-        self.run.result(test, Outcome::Passed, Some(started.elapsed()), vec![what]);
-        Ok(())
-    }
-
-    fn not_failed(&mut self, why: &str) -> Step {
-        let why = format!("{why}, and the kernel has no failslab to do it from outside");
-        self.run.result("life/failing-init", Outcome::Skipped, None, vec![why]);
-        Ok(())
+        let all = failing.len() + borne;
+        let words = format!("{all} of its allocations failed in turn, {borne} of which it did without");
+        let failing = failing.iter().map(|number| self.failing(&parameter, *number)[0].clone()).collect();
+        Ok(Tried::Done { failing, words })
     }
 
     fn failing(&self, parameter: &str, number: u64) -> [Deed; 3] {
@@ -82,13 +117,11 @@ impl Living<'_, '_> {
     }
 
     /// Has init fail again and again, and looks whether something grows.
-    fn repeat(&mut self, test: &str, parameter: &str, failing: &[u64]) -> Step {
+    fn repeat(&mut self, test: &str, failing: &[Deed]) -> Step {
         if failing.is_empty() || self.settings().left_out("leaks").is_some() {
             return Ok(());
         }
-        let failing = &failing[..failing.len().min(MOST_REPEATED)];
-        let round: Vec<Deed> =
-            failing.iter().map(|number| self.failing(parameter, *number)[0].clone()).collect();
+        let round = &failing[..failing.len().min(MOST_REPEATED)];
         let rounds = |times: u32| (0..times).flat_map(|_| round.iter().cloned());
         let deeds: Vec<Deed> =
             rounds(1).chain([Deed::Count]).chain(rounds(ENOUGH_CYCLES)).chain([Deed::Count]).collect();
@@ -99,13 +132,8 @@ impl Living<'_, '_> {
         if suspects.is_empty() {
             return Ok(());
         }
-        self.confirm_growth(
-            test,
-            &suspects,
-            &round,
-            ENOUGH_CYCLES,
-            "its init failed again and again for want of memory",
-        )
+        let when = "its init failed again and again for want of memory";
+        self.confirm_growth(test, &suspects, round, ENOUGH_CYCLES, when)
     }
 }
 

@@ -9,6 +9,8 @@
 mod exercise;
 /// An init function whose allocations fail.
 mod failing;
+/// The same from outside, by failslab.
+mod failslab;
 /// Values that parameters can't have.
 mod misuse;
 
