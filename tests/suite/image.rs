@@ -35,6 +35,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         tests.push(machine("image::a_whole_distribution", BUILD, a_whole_distribution));
         tests.push(machine("image::building_and_testing_inside", BUILD, building_and_testing_inside));
         tests.push(machine("image::what_is_built_inside_is_checked", BUILD, what_is_built_inside_is_checked));
+        tests.push(machine("image::what_the_kernel_says_inside_is_judged", BUILD, what_the_kernel_says_inside));
         tests.push(machine("image::commands_beside_the_module", BUILD, commands_beside_the_module));
         tests.push(machine("image::kept_in_the_background", BUILD, kept_in_the_background));
         tests.push(machine("image::commands_in_one_that_is_kept", BUILD, commands_in_one_that_is_kept));
@@ -375,6 +376,44 @@ fn what_is_built_inside_is_checked(context: &Context) {
     assert!(!built.stderr.contains("not all is checked"), "{built}");
     let (module, _) = built.stdout.split_once(" for ").expect("it says where the module is");
     assert!(fs::read(module).is_ok_and(|bytes| bytes.starts_with(b"\x7fELF")), "{built}");
+}
+
+/// What a tiny machine's run fails for, a distribution's does, too: what was expected and has not come, and what only the
+/// kernel's taint tells.
+fn what_the_kernel_says_inside(context: &Context) {
+    let (name, _) = image(context);
+    let test = |dir: &Path| context.vexlab(["test", "--in", &name]).dir(dir).run();
+    let ended = test(&context.case("taints"));
+    for part in ["  ok   unload", "kernel-warning: taints on", "kernel: taint W, of which no report tells"] {
+        assert!(ended.status == 13 && ended.stdout.contains(part), "{part}: {ended}");
+    }
+    let ended = test(&context.case("expected_in_vain"));
+    let words =
+        "no bug with `` in its title came, which was expected: the module is to notice that it is misused";
+    for part in [" FAIL  trigger", words, "test-failed: expected_in_vain on"] {
+        assert!(ended.status == 1 && ended.stdout.contains(part), "{part}: {ended}");
+    }
+    let ended = test(&context.case("expected_warning"));
+    assert!(ended.status == 0 && ended.stdout.contains("  ok   trigger"), "{ended}");
+
+    // What one test of a file is expected to do is expected of that test alone.
+    let dir = context.case("ktests_expected");
+    let manifest = dir.join("vexlab.toml");
+    let text = fs::read_to_string(&manifest).expect("the case has one");
+    let text = text.replace("ktests_expected.oopses", "ktests_expected.before");
+    fs::write(&manifest, text).expect("the copy can be written");
+    let code = dir.join("ktests_expected.c");
+    let text =
+        fs::read_to_string(&code).expect("the case has one").replace("*(int *)READ_ONCE(nowhere) = 1;", "");
+    fs::write(&code, text).expect("the copy can be written");
+    let ended = test(&dir);
+    for part in [
+        " FAIL  kernel/ktests_expected.before",
+        "  ok   kernel/ktests_expected.then",
+        "came, which was expected",
+    ] {
+        assert!(ended.status == 1 && ended.stdout.contains(part), "{part}: {ended}");
+    }
 }
 
 /// `run` and `shell` in a fresh machine are what they are in a tiny one.

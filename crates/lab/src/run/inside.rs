@@ -21,6 +21,7 @@ use wire::Process;
 use helper::{Helper, Lost, Said};
 use seen::Seen;
 
+use super::splats::Expected;
 use super::trouble::Trouble;
 use super::{Options, Record, told};
 use crate::Lab;
@@ -118,7 +119,7 @@ pub fn command(
         Some(project) => command_beside(lab, project, place, options, shows, process, ends),
         None => {
             let started = Instant::now();
-            let mut seen = Seen::from_now(lab, place, what.clone(), Vec::new(), options.allowed);
+            let mut seen = Seen::from_now(lab, place, what.clone(), Expected::default(), options.allowed);
             let outcome = seen.program(shows, process, ends);
             seen.finish(outcome, false, started)
         }
@@ -162,7 +163,7 @@ struct Inside<'a> {
 impl<'a> Inside<'a> {
     fn enter(lab: &'a Lab, project: &'a Project, place: &'a Place<'a>, options: Options) -> Result<Self> {
         let helper = Helper::start(&place.ssh.with_user("root"), &lab.cancel)?;
-        let expected = project.manifest().expected();
+        let expected = Expected::of(project.manifest());
         let seen = Seen::from_now(lab, place, project.called(options.build), expected, options.allowed);
         Ok(Self { lab, project, place, options, helper, seen })
     }

@@ -24,10 +24,14 @@ def read(path, limit=None):
     return data
 
 
+def taint():
+    return int(read("/proc/sys/kernel/tainted"))
+
+
 def op_look(_):
     release = os.uname().release
     build = f"/lib/modules/{release}/build"
-    said = {"release": release, "version": os.uname().version, "build": None, "build_release": None}
+    said = {"release": release, "version": os.uname().version, "build": None, "build_release": None, "taint": taint()}
     if os.path.exists(build + "/Makefile"):
         said["build"] = os.path.realpath(build)
         # What is there ends up in a module's vermagic.
@@ -134,7 +138,7 @@ def op_state(_):
         text = re.sub(r"\\x([0-9a-f]{2})", lambda code: chr(int(code[1], 16)), text.partition("\n")[0])
         lines += [f"[{seconds:5}.{micros:06}] {line}" for line in text.split("\n")]
     modules = [line.split()[0] for line in read("/proc/modules").decode().splitlines()]
-    return {"log": lines, "taint": int(read("/proc/sys/kernel/tainted")), "modules": modules}
+    return {"log": lines, "taint": taint(), "modules": modules}
 
 
 for line in sys.stdin:

@@ -77,6 +77,7 @@ impl Inside<'_> {
     /// The machine's kernel, its release and which build of that it is, and the headers that belong to it.
     fn look(&mut self) -> Result<(String, String, String)> {
         let said = self.ask("looking around", json!({ "op": "look" }), SHORT)?;
+        said.taint().into_iter().for_each(|taint| self.seen.tainted(taint));
         let text = |key: &str| said.value.get(key).and_then(|value| value.as_str()).map(str::to_owned);
         if said.value.get("source").and_then(serde_json::Value::as_bool) != Some(true) {
             return Err(Error::usage(format!(
