@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::recipe::Recipe;
 use crate::Lab;
 use crate::apt;
+use crate::build;
 use crate::busybox;
 use crate::cache::make_dir;
 use crate::error::{Context, Error, Result};
@@ -189,6 +190,12 @@ pub fn build(lab: &Lab, name: &str) -> Result<Image> {
     let script = recipe.finishing_script();
     let finish = ["sh", "-c", &script, "sh", &root, &out].map(str::to_owned).into();
     step(lab, recipe, &tree, "setting it up", finish, STEP_LIMIT)?;
+    if recipe.has_rust {
+        let config = Config::read(&outside.join("config"))?;
+        let script = build::library_script(&config);
+        let compile = ["chroot", &root, "sh", "-c", &script].map(str::to_owned).into();
+        step(lab, recipe, &tree, "compiling Rust's core and alloc for its kernel", compile, PACKAGES_LIMIT)?;
+    }
     let disk = staging.path().join(DISK).to_string_lossy().into_owned();
     let make = ["mke2fs", "-q", "-t", "ext4", "-E", "root_owner=0:0", "-d", &root, &disk, DISK_SIZE];
     step(lab, recipe, &tree, "making its disk", make.map(str::to_owned).into(), STEP_LIMIT)?;
