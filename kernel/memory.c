@@ -50,13 +50,13 @@ struct entry {
 static LIST_HEAD(entries);
 static DEFINE_SPINLOCK(entries_lock);	/* guards the list */
 
-/* Not inlined, so that the first two callers are known: this and vexfs_c_alloc(). */
+/* Not inlined, so that the first three callers are known: this, alloc_block() and vexfs_c_alloc(). */
 static noinline void enter(struct entry *entry, size_t size)
 {
 	unsigned long flags;
 
 	entry->size = size;
-	entry->callers = stack_trace_save(entry->caller, CALLERS, 2);
+	entry->callers = stack_trace_save(entry->caller, CALLERS, 3);
 
 	spin_lock_irqsave(&entries_lock, flags);
 	list_add_tail(&entry->list, &entries);
@@ -112,15 +112,22 @@ bool vexfs_memory_fails(void)
 	return false;
 }
 
-void *vexfs_c_alloc(size_t size, size_t align)
+/* Callers handle failure, so it is not worth a warning in the log. */
+#define GFP_VEXFS (GFP_KERNEL | __GFP_NOWARN)
+
+/* Whether kmalloc()'s memory will do as it is: nearly always, so the rest is kept out of the way. */
+static bool is_plain(size_t size, size_t align)
+{
+	return !ledger && align <= ARCH_KMALLOC_MINALIGN && size <= PAGE_SIZE;
+}
+
+static noinline void *alloc_block(size_t size, size_t align)
 {
 	size_t header = header_size(align);
 	size_t room = size;
 	void *block;
 	void *memory;
 
-	if (vexfs_memory_fails() || !size || !is_power_of_2(align))
-		return NULL;
 	align = max(align, sizeof(void *));
 	if (header && (check_add_overflow(room, header, &room) ||
 		       check_add_overflow(room, align, &room)))
@@ -129,8 +136,7 @@ void *vexfs_c_alloc(size_t size, size_t align)
 	if (room > INT_MAX)
 		return NULL;
 
-	/* Callers handle failure, so it is not worth a warning in the log. */
-	block = kvmalloc(room, GFP_KERNEL | __GFP_NOWARN);
+	block = kvmalloc(room, GFP_VEXFS);
 	if (!block)
 		return NULL;
 
@@ -141,6 +147,25 @@ void *vexfs_c_alloc(size_t size, size_t align)
 	}
 	if (ledger)
 		enter(entry_of(memory), size);
+	return memory;
+}
+
+static noinline void free_block(void *memory, size_t align)
+{
+	if (ledger)
+		strike_out(entry_of(memory));
+	kvfree(header_size(align) ? block_of(memory) : memory);
+}
+
+void *vexfs_c_alloc(size_t size, size_t align)
+{
+	void *memory;
+
+	if (vexfs_memory_fails() || !size || !is_power_of_2(align))
+		return NULL;
+	memory = likely(is_plain(size, align)) ? kmalloc(size, GFP_VEXFS) : alloc_block(size, align);
+	if (!memory)
+		return NULL;
 
 	atomic64_inc(&outstanding_count);
 	atomic64_add(size, &outstanding_bytes);
@@ -153,9 +178,10 @@ void vexfs_c_free(void *memory, size_t size, size_t align)
 		return;
 	atomic64_sub(size, &outstanding_bytes);
 	atomic64_dec(&outstanding_count);
-	if (ledger)
-		strike_out(entry_of(memory));
-	kvfree(header_size(align) ? block_of(memory) : memory);
+	if (likely(is_plain(size, align)))
+		kfree(memory);
+	else
+		free_block(memory, align);
 }
 
 uint64_t vexfs_c_alloc_count(void)

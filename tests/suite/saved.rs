@@ -17,6 +17,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         machine("saved::by_another_qemu", USUAL, by_another_qemu),
         machine("saved::no_agent_in_it", USUAL, no_agent_in_it),
         machine("saved::never_restored", USUAL, never_restored),
+        machine("saved::one_in_which_nothing_wakes", USUAL, one_in_which_nothing_wakes),
         machine("saved::several_at_once", USUAL, several_at_once),
         machine("saved::nothing_of_one_run_is_in_the_next", USUAL, nothing_of_one_run_is_in_the_next),
         machine("saved::the_time_is_right", USUAL, the_time_is_right),
@@ -212,6 +213,30 @@ fn never_restored(context: &Context) {
     lab.assert_nothing_is_left();
     assert_eq!(lab.vexlab(&["cache", "prune"]).run().status, 0);
     note(&run(), UNUSABLE);
+}
+
+/// What sleeps in such a machine would never end. Here it is the program that has no end, not the timer.
+fn one_in_which_nothing_wakes(context: &Context) {
+    let lab = Lab::new(context);
+    let tools = lab.cache.join("vexlab/tools");
+    fs::remove_file(&tools).expect("the link to the shared tools");
+    let busybox = tools.join("busybox-1");
+    fs::create_dir_all(&busybox).expect("a folder for tools");
+    fs::write(busybox.join("applets"), "sh\nsleep\ntrue\n").expect("the names can be written");
+    let source = context.dir().join("busybox.c");
+    let text = "#include <string.h>\n#include <unistd.h>\n\
+        int main(int argc, char **argv) { if (strstr(argv[0], \"sleep\")) for (;;) pause(); return 0; }\n";
+    fs::write(&source, text).expect("a source can be written");
+    let compiled = context.program(Path::new("gcc")).args(["-static", "-o"]).arg(busybox.join("busybox"));
+    let ended = compiled.arg(&source).run();
+    assert_eq!(ended.status, 0, "{ended}");
+
+    let run = ["run", "--accel", "tcg", "--no-module", "--kernel", KERNEL, "--", "true"];
+    let ended = lab.vexlab(&run).run();
+    assert_eq!(ended.status, 0, "{ended}");
+    assert_eq!(note(&ended, NOT_SAVED), "no answer within 10 s");
+    assert!(lab.states().is_empty(), "it is not saved");
+    lab.assert_nothing_is_left();
 }
 
 /// The first ones make it at once, the others use it at once; each has a file system and random numbers of

@@ -3,7 +3,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use lab::splat::{Frame, Kind, ModuleFile, Splat, symbolise};
+use lab::splat::{ModuleFile, Splat, parse, symbolise};
 use libtest_mimic::Trial;
 
 use crate::harness::{Context, machine, provision};
@@ -106,13 +106,12 @@ fn traces(context: &Context, case: &str, kernel: &str) -> Vec<Vec<String>> {
     // Each report ends its machine.
     let machines = (1..).map(|number| if number == 1 { run.into() } else { run.join(number.to_string()) });
     let consoles = machines.map_while(|machine| fs::read_to_string(machine.join("console.log")).ok());
-    let console: String = consoles.collect();
+    let mut splats: Vec<Splat> = consoles.flat_map(|console| parse(&console)).collect();
     let module = ModuleFile {
         name: case.to_owned(),
         file: dir.join(format!("target/vexlab/{kernel}-test/{case}.ko")),
         root: dir.clone(),
     };
-    let mut splats = reports(&console);
     symbolise(&mut splats, &module, SystemTime::now()).expect("the module can be read");
     splats.iter().map(|splat| told(splat, &dir)).collect()
 }
@@ -134,56 +133,4 @@ fn told(splat: &Splat, dir: &Path) -> Vec<String> {
         }
     }
     lines
-}
-
-/// The reports on a console, as far as is needed here: each from its first `RIP` to the end of its calls.
-fn reports(console: &str) -> Vec<Splat> {
-    let mut reports = Vec::new();
-    let mut trace: Option<Vec<Frame>> = None;
-    for line in console.lines() {
-        let line = line.split_once("] ").map_or(line, |(_, text)| text).trim();
-        if let Some(place) = line.strip_prefix("RIP: 0010:") {
-            trace.get_or_insert_default().extend(frame(place, true));
-        } else if line == "</TASK>" {
-            reports.extend(trace.take().map(report));
-        } else if let Some(trace) = &mut trace {
-            trace.extend(frame(line, false));
-        }
-    }
-    reports
-}
-
-/// A line `function+0x12/0x80 [module]`.
-fn frame(line: &str, exact: bool) -> Option<Frame> {
-    let hexadecimal = |text: &str| u64::from_str_radix(text.strip_prefix("0x")?, 16).ok();
-    let reliable = !line.starts_with("? ");
-    let mut words = line.trim_start_matches("? ").split(' ');
-    let (symbol, place) = words.next()?.rsplit_once('+')?;
-    let (offset, size) = place.split_once('/')?;
-    let module = words.next().map(|name| name.trim_matches(['[', ']']).to_owned());
-    Some(Frame {
-        symbol: symbol.to_owned(),
-        offset: hexadecimal(offset)?,
-        size: hexadecimal(size)?,
-        module,
-        reliable,
-        exact,
-        ambiguous: false,
-        places: Vec::new(),
-    })
-}
-
-fn report(trace: Vec<Frame>) -> Splat {
-    Splat {
-        kind: Kind::Bug,
-        title: String::new(),
-        lines: Vec::new(),
-        trace,
-        registers: Vec::new(),
-        process: None,
-        cpu: None,
-        at: None,
-        during: None,
-        panic: None,
-    }
 }

@@ -227,6 +227,18 @@ pub fn write_atomically(place: &Path, content: &[u8]) -> Result<()> {
     write().context(|| format!("write {}", place.display()))
 }
 
+/// Writes a file as [`write_atomically`] does, unless it has this content already: what is made from it stays fresh.
+///
+/// # Errors
+///
+/// When that fails; the message names the file.
+pub fn write_unless_same(place: &Path, content: &[u8]) -> Result<()> {
+    if fs::read(place).is_ok_and(|there| there == content) {
+        return Ok(());
+    }
+    write_atomically(place, content)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -176,21 +176,7 @@ impl Machine {
         if let Some(Plugin { file, out }) = &self.plugin {
             line.option("-plugin", format!("file={},out={}", option_value(file), option_value(out)));
         }
-        let (file, share) = match &self.start {
-            Start::PowerOn => return line.into_words(),
-            Start::ToBeSaved(file) => (file, "on"),
-            Start::Restored(file) => (file, "off"),
-        };
-        let (size, file) = (self.memory.0, option_value(file));
-        line.option(
-            "-object",
-            format!("memory-backend-file,id=ram,size={size},share={share},mem-path={file}"),
-        );
-        line.option("-chardev", format!("socket,id=control,fd={control}"));
-        line.option("-mon", "chardev=control,mode=control");
-        if let Start::Restored(_) = self.start {
-            line.option("-incoming", "defer");
-        }
+        line.starting(&self.start, self.memory, control);
         line.into_words()
     }
 
@@ -274,6 +260,26 @@ impl CommandLine {
         self.words.push(name.into());
         self.words.push(value.into());
         self
+    }
+
+    /// How the machine starts, as its board's option `memory-backend=ram` expects it, and the socket through which it
+    /// is saved or restored.
+    pub(crate) fn starting(&mut self, start: &Start, memory: Size, control: i32) {
+        let (file, share) = match start {
+            Start::PowerOn => return,
+            Start::ToBeSaved(file) => (file, "on"),
+            Start::Restored(file) => (file, "off"),
+        };
+        let (size, file) = (memory.0, option_value(file));
+        self.option(
+            "-object",
+            format!("memory-backend-file,id=ram,size={size},share={share},mem-path={file}"),
+        );
+        self.option("-chardev", format!("socket,id=control,fd={control}"));
+        self.option("-mon", "chardev=control,mode=control");
+        if let Start::Restored(_) = start {
+            self.option("-incoming", "defer");
+        }
     }
 
     pub(crate) fn into_words(self) -> Vec<OsString> {

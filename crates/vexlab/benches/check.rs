@@ -257,18 +257,7 @@ fn trace(module: &ModuleFile, bytes: &[u8]) {
 }
 
 fn splat(trace: Vec<Frame>) -> Splat {
-    Splat {
-        kind: Kind::Bug,
-        title: String::new(),
-        lines: Vec::new(),
-        trace,
-        registers: Vec::new(),
-        process: None,
-        cpu: None,
-        at: None,
-        during: None,
-        panic: None,
-    }
+    Splat { trace, ..Splat::new(Kind::Bug, String::new(), Vec::new()) }
 }
 
 fn quiet(command: &mut Command) -> std::process::ExitStatus {

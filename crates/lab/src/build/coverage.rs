@@ -8,14 +8,14 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::fingerprint::{Fingerprint, Stamp};
+use super::fingerprint::{Fingerprint, Stamp, named_by_content};
 use super::{Build, TARGET, kbuild};
-use crate::cache::{make_dir, write_atomically};
+use crate::cache::{make_dir, write_atomically, write_unless_same};
 use crate::error::{Context, Error, Kind, Result};
 use crate::project::Project;
 
-/// The linker script's name, and that of what is included before each C file.
-const SCRIPT: &str = "coverage.lds";
+/// The linker script, and the name of what is included before each C file.
+const SCRIPT: &str = include_str!("coverage.lds");
 const HEADER: &str = "coverage.h";
 
 /// The module that reads counters.
@@ -55,11 +55,9 @@ fn stand_in(root: &Path) -> String {
 pub(super) fn rust_stand_in(build: &Build<'_>) -> Result<PathBuf> {
     let path = build.dir.join("rustc");
     let text = stand_in(build.project.root());
-    if !fs::read(&path).is_ok_and(|there| there == text.as_bytes()) {
-        write_atomically(&path, text.as_bytes())?;
-        let executable = fs::Permissions::from_mode(0o755);
-        fs::set_permissions(&path, executable).context(|| format!("write {}", path.display()))?;
-    }
+    write_unless_same(&path, text.as_bytes())?;
+    let executable = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(&path, executable).context(|| format!("write {}", path.display()))?;
     Ok(path)
 }
 
@@ -77,13 +75,13 @@ fn folder(build: &Build<'_>) -> PathBuf {
 pub(super) fn provide(build: &Build<'_>) -> Result<()> {
     let dir = folder(build);
     make_dir(&dir)?;
-    for (name, content) in [(SCRIPT, include_str!("coverage.lds")), (HEADER, include_str!("coverage.h"))] {
-        let path = dir.join(name);
-        if !fs::read(&path).is_ok_and(|there| there == content.as_bytes()) {
-            write_atomically(&path, content.as_bytes())?;
-        }
-    }
-    Ok(())
+    write_unless_same(&dir.join(HEADER), include_bytes!("coverage.h"))?;
+    write_unless_same(&dir.join(script_name()), SCRIPT.as_bytes())
+}
+
+/// The script's name, another one for another script: make links again where its command is another.
+fn script_name() -> String {
+    named_by_content("coverage", SCRIPT, "lds")
 }
 
 /// What the C compiler is told.
@@ -93,7 +91,7 @@ pub(super) fn compiler_flags(build: &Build<'_>) -> String {
 
 /// Has the link of the module use our script beside those that it uses already.
 pub(super) fn link_too(build: &Build<'_>, variables: &mut Vec<String>) {
-    let script = format!("-T {}", folder(build).join(SCRIPT).display());
+    let script = format!("-T {}", folder(build).join(script_name()).display());
     match variables.iter_mut().find(|variable| variable.starts_with("LDFLAGS_MODULE=")) {
         Some(flags) => *flags = format!("{flags} {script}"),
         None => variables.push(format!("LDFLAGS_MODULE={script}")),

@@ -41,6 +41,13 @@ impl Fingerprint {
     }
 }
 
+/// A file name that is another one if the content is: `stem-1f00ba11.extension`.
+pub(super) fn named_by_content(stem: &str, content: &str, extension: &str) -> String {
+    let mut fingerprint = Fingerprint::default();
+    fingerprint.text(content);
+    format!("{stem}-{}.{extension}", &fingerprint.finish()[..8])
+}
+
 /// Remembers beside an output what it was made from.
 pub(super) struct Stamp {
     path: PathBuf,

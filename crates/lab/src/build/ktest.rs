@@ -5,7 +5,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::cache::{make_dir, write_atomically};
+use super::fingerprint::named_by_content;
+use crate::cache::{make_dir, write_unless_same};
 use crate::error::Result;
 use crate::project::Project;
 
@@ -15,16 +16,15 @@ const VARIABLE: &str = "VEXLAB_TEST=y";
 /// The cargo feature of a Rust side that has tests.
 const FEATURE: &str = "ktest";
 
-/// The linker script's name.
-const SCRIPT: &str = "ktest.lds";
+/// The linker script.
+const SCRIPT: &str = include_str!("../../../ktest/ktest.lds");
 
 /// What a C build finds, by the names that it has in the folder for that.
-const FILES: [(&str, &str); 5] = [
+const HEADERS: [(&str, &str); 4] = [
     ("vexlab/kbench.h", include_str!("../../../ktest/include/vexlab/kbench.h")),
     ("vexlab/kbench_main.h", include_str!("../../../ktest/include/vexlab/kbench_main.h")),
     ("vexlab/ktest.h", include_str!("../../../ktest/include/vexlab/ktest.h")),
     ("vexlab/ktest_main.h", include_str!("../../../ktest/include/vexlab/ktest_main.h")),
-    (SCRIPT, include_str!("../../../ktest/ktest.lds")),
 ];
 
 /// The folder with the headers, for a project whose output is in `output`.
@@ -35,22 +35,22 @@ fn folder(output: &Path) -> PathBuf {
 /// Has the headers in the project's folder for output. What is there already stays as it is: what includes them would
 /// be compiled again.
 pub(crate) fn provide(project: &Project) -> Result<()> {
-    for (name, content) in FILES {
-        let path = folder(&project.output_dir()).join(name);
-        if fs::read(&path).is_ok_and(|there| there == content.as_bytes()) {
-            continue;
-        }
-        if let Some(parent) = path.parent() {
-            make_dir(parent)?;
-        }
-        write_atomically(&path, content.as_bytes())?;
+    let folder = folder(&project.output_dir());
+    make_dir(&folder.join("vexlab"))?;
+    for (name, content) in HEADERS {
+        write_unless_same(&folder.join(name), content.as_bytes())?;
     }
-    Ok(())
+    write_unless_same(&folder.join(script_name()), SCRIPT.as_bytes())
+}
+
+/// The script's name, another one for another script: make links again where its command is another.
+fn script_name() -> String {
+    named_by_content("ktest", SCRIPT, "lds")
 }
 
 /// What the headers are, as far as it shapes what is compiled.
 pub(super) fn text() -> String {
-    FILES.map(|(_, content)| content).concat()
+    HEADERS.map(|(_, content)| content).concat()
 }
 
 /// What the C compiler is told, where the project's output is in `output`. The headers are there in each build.
@@ -64,7 +64,7 @@ pub(crate) fn make_variables(output: &Path, tests: bool) -> Vec<String> {
     if !tests {
         return Vec::new();
     }
-    let script = folder(output).join(SCRIPT);
+    let script = folder(output).join(script_name());
     vec![VARIABLE.to_owned(), format!("LDFLAGS_MODULE=-T {}", script.display())]
 }
 
@@ -89,8 +89,8 @@ mod tests {
         assert_eq!(compiler_flags(output, false), "-I/p/target/vexlab/include");
         assert_eq!(compiler_flags(output, true), "-I/p/target/vexlab/include -DVEXLAB_TEST");
         assert!(make_variables(output, false).is_empty());
-        let variables = ["VEXLAB_TEST=y", "LDFLAGS_MODULE=-T /p/target/vexlab/include/ktest.lds"];
-        assert_eq!(make_variables(output, true), variables);
+        let script = format!("LDFLAGS_MODULE=-T /p/target/vexlab/include/{}", script_name());
+        assert_eq!(make_variables(output, true), ["VEXLAB_TEST=y", &script]);
     }
 
     #[test]

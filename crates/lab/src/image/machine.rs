@@ -100,21 +100,7 @@ impl Machine {
             format!("local,id=share,security_model=none,multidevs=remap{access},path={path}"),
         );
         line.option("-device", format!("virtio-9p-pci,fsdev=share,mount_tag={SHARE}"));
-        let (file, share) = match &self.start {
-            Start::PowerOn => return line.into_words(),
-            Start::ToBeSaved(file) => (file, "on"),
-            Start::Restored(file) => (file, "off"),
-        };
-        let (size, file) = (self.memory.0, option_value(file));
-        line.option(
-            "-object",
-            format!("memory-backend-file,id=ram,size={size},share={share},mem-path={file}"),
-        );
-        line.option("-chardev", format!("socket,id=control,fd={control}"));
-        line.option("-mon", "chardev=control,mode=control");
-        if let Start::Restored(_) = self.start {
-            line.option("-incoming", "defer");
-        }
+        line.starting(&self.start, self.memory, control);
         line.into_words()
     }
 

@@ -251,9 +251,7 @@ impl Run<'_> {
         }
         Ok(())
     }
-}
 
-impl Run<'_> {
     /// Carries the benchmarks of a table out that are wanted, each for about [`EXECUTED`] instructions.
     fn carry_out_all(&mut self, table: &project::Bench, order: &Order) -> Step<()> {
         let limit = table.timeout.unwrap_or(self.timeouts.test);

@@ -128,6 +128,24 @@ pub struct Splat {
     pub panic: Option<RustPanic>,
 }
 
+impl Splat {
+    /// A report of which no more is known than this.
+    pub fn new(kind: Kind, title: String, lines: Vec<String>) -> Self {
+        Self {
+            kind,
+            title,
+            lines,
+            trace: Vec::new(),
+            registers: Vec::new(),
+            process: None,
+            cpu: None,
+            at: None,
+            during: None,
+            panic: None,
+        }
+    }
+}
+
 /// A process, as a report names it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {

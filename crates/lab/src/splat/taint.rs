@@ -38,18 +38,7 @@ pub fn unexplained_taint(before: u64, after: u64, reports: &[Splat]) -> Option<S
     }
     let letters: String = flags.iter().map(|flag| flag.letter).collect();
     let lines = flags.iter().map(|flag| format!("{}: {}", flag.letter, flag.meaning)).collect();
-    Some(Splat {
-        kind: Kind::Taint,
-        title: format!("taint {letters}, of which no report tells"),
-        lines,
-        trace: Vec::new(),
-        registers: Vec::new(),
-        process: None,
-        cpu: None,
-        at: None,
-        during: None,
-        panic: None,
-    })
+    Some(Splat::new(Kind::Taint, format!("taint {letters}, of which no report tells"), lines))
 }
 
 #[cfg(test)]

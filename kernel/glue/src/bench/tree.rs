@@ -14,7 +14,10 @@ fn key_of(turn: u64) -> u64 {
 
 #[kbench(name = "tree.btreemap")]
 fn btreemap(bench: &mut Bench) {
-    let map: BTreeMap<u64, u64> = (0..KEYS).map(|turn| (key_of(turn), turn)).collect();
+    let mut map = BTreeMap::new();
+    for turn in 0..KEYS {
+        map.insert(key_of(turn), turn);
+    }
     bench.iter(|| {
         let found = (0..KEYS).filter_map(|turn| map.get(&key_of(turn)));
         keep(found.fold(0, |sum, value| value.wrapping_add(sum)));

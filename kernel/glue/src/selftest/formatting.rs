@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Into a string on the heap, and into a buffer on the stack.
 
-use alloc::{collections::BTreeMap, format, string::String, vec};
+use alloc::{collections::BTreeMap, format, string::String, vec, vec::Vec};
 use core::{
     fmt::{self, Write},
     hint::black_box,
@@ -59,8 +59,10 @@ impl fmt::Display for Hidden {
 fn debug(report: &mut Test) {
     let extent = black_box(Extent { start: 8, flags: Some("a\n\"b\"") });
     expect(report, "structure", r#"Extent { start: 8, flags: Some("a\n\"b\"") }"#, &format!("{extent:?}"));
-    let map = BTreeMap::from([(1, vec!['x']), (2, vec![])]);
-    expect(report, "collections", "{1: ['x'], 2: []}", &format!("{:?}", black_box(map)));
+    let mut map = BTreeMap::new();
+    map.insert(1_u64, 2_u64);
+    let collections = black_box((map, vec!['x'], Vec::<char>::new()));
+    expect(report, "collections", "({1: 2}, ['x'], [])", &format!("{collections:?}"));
     expect(report, "own Display", "    hidden", &format!("{:>10}", black_box(Hidden)));
 }
 

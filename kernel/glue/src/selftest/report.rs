@@ -8,12 +8,14 @@ use crate::text::Text;
 /// The longest reason. What exceeds it is cut off.
 const REASON_SIZE: usize = 256;
 
-/// Comparisons that say what they are about: where one finds a difference the test fails, and goes on.
+/// Comparisons that say what they are about: where one finds a difference the test fails, and goes on. None is inlined:
+/// there are hundreds of calls, and copies of what is done where one fails took a third of this crate's time to build.
 pub(super) trait Expect {
     /// The test fails: it is about `what`.
     fn differs(&mut self, what: &str, expected: impl FnOnce(&mut Text<'_>), got: impl FnOnce(&mut Text<'_>));
 
     /// The two must be the same number.
+    #[inline(never)]
     fn number(&mut self, what: &str, expected: u64, got: u64) {
         if expected != got {
             self.differs(what, |text| text.push_number(expected), |text| text.push_number(got));
@@ -21,11 +23,13 @@ pub(super) trait Expect {
     }
 
     /// The two must be the same size or count.
+    #[inline(never)]
     fn size(&mut self, what: &str, expected: usize, got: usize) {
         self.number(what, expected as u64, got as u64);
     }
 
     /// The two must be the same signed number.
+    #[inline(never)]
     fn signed(&mut self, what: &str, expected: i64, got: i64) {
         if expected != got {
             self.differs(what, |text| text.push_signed(expected), |text| text.push_signed(got));
@@ -33,6 +37,7 @@ pub(super) trait Expect {
     }
 
     /// Both must be the same signed number, or both must be nothing.
+    #[inline(never)]
     fn checked(&mut self, what: &str, expected: Option<i64>, got: Option<i64>) {
         let push = |text: &mut Text<'_>, value: Option<i64>| match value {
             Some(number) => text.push_signed(number),
@@ -44,6 +49,7 @@ pub(super) trait Expect {
     }
 
     /// It must be so.
+    #[inline(never)]
     fn holds(&mut self, what: &str, got: bool) {
         if !got {
             self.differs(what, |text| text.push("yes"), |text| text.push("no"));
@@ -51,6 +57,7 @@ pub(super) trait Expect {
     }
 
     /// The two must be the same bytes.
+    #[inline(never)]
     fn bytes(&mut self, what: &str, expected: &[u8], got: &[u8]) {
         if expected != got {
             self.differs(what, |text| push_quoted(text, expected), |text| push_quoted(text, got));

@@ -62,18 +62,8 @@ impl Case {
     }
 
     fn splat(&self) -> Splat {
-        Splat {
-            kind: Kind::Bug,
-            title: String::new(),
-            lines: Vec::new(),
-            trace: vec![self.frame(Some("case")), self.frame(Some("other")), self.frame(None)],
-            registers: Vec::new(),
-            process: None,
-            cpu: None,
-            at: None,
-            during: None,
-            panic: None,
-        }
+        let trace = vec![self.frame(Some("case")), self.frame(Some("other")), self.frame(None)];
+        Splat { trace, ..Splat::new(Kind::Bug, String::new(), Vec::new()) }
     }
 
     fn symbolised(&self, built: SystemTime) -> Splat {

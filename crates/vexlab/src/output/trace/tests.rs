@@ -45,16 +45,12 @@ fn kernel(names: &[&str]) -> Vec<Frame> {
 
 fn splat(kind: Kind, title: &str, trace: Vec<Frame>) -> Splat {
     Splat {
-        kind,
-        title: title.to_owned(),
-        lines: Vec::new(),
         trace,
-        registers: Vec::new(),
         process: Some(Process { name: "sh".to_owned(), pid: 85 }),
         cpu: Some(0),
         at: Some(Duration::from_secs(1)),
         during: Some("panic".to_owned()),
-        panic: None,
+        ..Splat::new(kind, title.to_owned(), Vec::new())
     }
 }
 
