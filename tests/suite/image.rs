@@ -479,7 +479,7 @@ fn rust_compiled_inside(context: &Context) {
     provide(context, WITH_RUST);
     let kept = Kept::of(context, WITH_RUST, "suite-image-rust", "good_rust", &["--memory", "2G"]);
     let call = |command: &str| kept.call(&[command, "--rust", "inside", "--in", kept.name]).run();
-    let note = "rust was compiled in suite-image-rust, by its rustc 1.";
+    let note = "the crate rust was compiled in suite-image-rust, by its rustc 1.";
     let ended = call("test");
     for part in ["  ok   load", "  ok   proof", "  ok   rust-computes", "  ok   unload"] {
         assert!(ended.status == 0 && ended.stdout.contains(part), "{part}: {ended}");

@@ -105,7 +105,11 @@ impl Inside<'_> {
         let told: Told = serde_json::from_value(said.value).map_err(|error| failed(error.to_string()))?;
         let compiler = Compiler::judge(machine, told, task)?;
         let name = task.name().display();
-        lab.progress(&format!("compiling {name} in {machine} with rustc {}", compiler.version), 0, 0);
+        lab.progress(
+            &format!("compiling the crate {name} in {machine} with rustc {}", compiler.version),
+            0,
+            0,
+        );
         let compiled = self.cargo(task, &compiler);
         lab.progress_end();
         let compiled = compiled?;
@@ -118,7 +122,7 @@ impl Inside<'_> {
             lab.note(output.trim_end());
         }
         let (file, library) = self.library(task)?;
-        lab.note(&format!("{name} was compiled in {machine}, by its rustc {}", compiler.version));
+        lab.note(&format!("the crate {name} was compiled in {machine}, by its rustc {}", compiler.version));
         task.link(&file, &library)
     }
 
