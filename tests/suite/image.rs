@@ -463,7 +463,11 @@ fn without_a_rust_compiler(context: &Context) {
         assert!(!ended.stdout.contains(".ko"), "{ended}");
         ended.told()
     };
-    insta::assert_snapshot!(build(), @"");
+    insta::assert_snapshot!(build(), @r"
+    status 20
+    error: the machine suite-image-no-rust has no rustc and no cargo: looked for in /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/root/.cargo/bin
+      help: `vexlab image build debian-13-rust` makes an image that has what it takes; or compile the Rust side here: --rust host
+    ");
     let script = r#"for name in rustc cargo; do
         printf '#!/bin/sh\necho release: 1.63.0\n' >/usr/local/bin/$name
         chmod 755 /usr/local/bin/$name
