@@ -252,8 +252,9 @@ fn qemu_that_cannot_start(context: &Context) {
 /// A machine that never says a word is ended, booted once more, and given up.
 fn qemu_that_says_nothing(context: &Context) {
     let calls = context.dir().join("calls");
-    let path =
-        path_with_fake_qemu(context, &format!("#!/bin/sh\necho >> {}\nexec sleep 600\n", calls.display()));
+    let fake =
+        format!("#!/bin/sh\n[ \"$1\" = --version ] && exit 1\necho >> {}\nexec sleep 600\n", calls.display());
+    let path = path_with_fake_qemu(context, &fake);
     let manifest = fs::read_to_string(modules().join("good_c/vexlab.toml")).expect("the case has one");
     let dir = project(context, &format!("{manifest}\n[timeouts]\nboot = 1\n"));
     let cache = context.own_cache();

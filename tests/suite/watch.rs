@@ -288,10 +288,11 @@ fn a_machine_is_kept(context: &Context) {
 fn trouble_while_waiting(context: &Context) {
     let sign = context.dir().join("trouble");
     let fake = format!(
-        "#!/bin/sh\n(until [ -e {} ]; do sleep 0.1; done; echo 'BUG: kernel NULL pointer dereference' >&4) &\n\
-         exec {} \"$@\"\n",
-        sign.display(),
-        real_qemu().display()
+        "#!/bin/sh\n[ \"$1\" = --version ] && exec {0} --version\n\
+         (until [ -e {1} ]; do sleep 0.1; done; echo 'BUG: kernel NULL pointer dereference' >&4) &\n\
+         exec {0} \"$@\"\n",
+        real_qemu().display(),
+        sign.display()
     );
     let path = path_with_fake_qemu(context, &fake);
     let watched = Watched::start_with_path(context, context.case("good_c"), &path);

@@ -29,6 +29,7 @@ mod control;
 pub mod covered;
 /// What this machine has and lacks.
 pub mod doctor;
+mod emulator;
 /// Machines to live in.
 pub mod environment;
 /// Errors in the user's terms.

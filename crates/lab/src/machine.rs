@@ -29,12 +29,13 @@ impl Accelerator {
         }
     }
 
-    /// The processor that the guest sees.
-    pub(crate) fn processor(self) -> &'static str {
+    /// The processor that the guest sees; an emulated one with or without `cmpxchg16b`.
+    pub(crate) fn processor(self, cmpxchg16b: bool) -> &'static str {
         match self {
             Self::Kvm => "host",
             // RDRAND fills the kernel's random pool at once; without it the first reader waits a second.
-            Self::Tcg => "qemu64,+rdrand",
+            Self::Tcg if cmpxchg16b => "qemu64,+rdrand",
+            Self::Tcg => "qemu64,+rdrand,-cx16",
         }
     }
 }
@@ -107,6 +108,8 @@ pub struct Machine {
     pub processors: u16,
     /// Images of its disks, raw.
     pub disks: Vec<PathBuf>,
+    /// Whether an emulated processor has the instruction `cmpxchg16b`.
+    pub cmpxchg16b: bool,
     /// The frequency of the host's time stamp counter, for an emulated machine to take over. Without it a
     /// guest calibrates its clock against emulated timers, which takes time and now and then fails.
     pub tsc_khz: Option<u32>,
@@ -142,7 +145,7 @@ impl Machine {
         line.flag("-nodefaults").flag("-no-user-config").flag("-no-reboot");
         line.option("-display", "none").option("-name", "vexlab");
         line.option("-machine", self.machine_option());
-        line.option("-cpu", self.accelerator.processor());
+        line.option("-cpu", self.accelerator.processor(self.cmpxchg16b));
         line.option("-smp", self.processors.to_string());
         if self.counted {
             // A processor that waits does so in the host's time. With `sleep=off` it would have its next timer at once,
@@ -303,6 +306,7 @@ mod tests {
             memory: Size(256 << 20),
             processors: 1,
             disks: vec!["/run/a,b.img".into()],
+            cmpxchg16b: true,
             tsc_khz: Some(2_600_000),
             talkative: false,
             start: Start::PowerOn,

@@ -400,6 +400,7 @@ mod tests {
             memory: Size(1 << 20),
             processors: 1,
             disks: Vec::new(),
+            cmpxchg16b: true,
             tsc_khz: Some(2_600_000),
             talkative: false,
             start: Start::PowerOn,

@@ -16,6 +16,7 @@ use super::{HOST_NAME, USER};
 use crate::Lab;
 use crate::accel;
 use crate::console::Watch;
+use crate::emulator;
 use crate::error::{Context, Error, Result};
 use crate::host;
 use crate::kernel::{self, KNOWN};
@@ -243,8 +244,10 @@ impl<'a> Plan<'a> {
             None => find_accelerator(lab)?,
         };
         let share = options.share.clone().unwrap_or(Share { path: nothing, writable: false });
+        let qemu = run::find_qemu()?;
         let machine = Machine {
-            qemu: run::find_qemu()?,
+            cmpxchg16b: emulator::has_cmpxchg16b(lab, &qemu)?,
+            qemu,
             accelerator,
             loader: base.loader.clone(),
             memory: options.memory,

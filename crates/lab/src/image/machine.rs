@@ -54,6 +54,8 @@ pub struct Machine {
     pub port: u16,
     /// The folder of the host that it can mount.
     pub share: Share,
+    /// Whether an emulated processor has the instruction `cmpxchg16b`.
+    pub cmpxchg16b: bool,
     /// The frequency of the host's time stamp counter.
     pub tsc_khz: Option<u32>,
     /// How it starts.
@@ -71,7 +73,7 @@ impl Machine {
         // Firmware and boot loader speak on the serial console then, since there is no screen.
         let console = if self.loader == Loader::Firmware { ",graphics=off" } else { "" };
         line.option("-machine", format!("q35,accel={}{console}{memory}", self.accelerator.name()));
-        line.option("-cpu", self.accelerator.processor());
+        line.option("-cpu", self.accelerator.processor(self.cmpxchg16b));
         line.option("-smp", self.processors.to_string());
         line.option("-m", format!("{}k", self.memory.0 >> 10));
         if let Loader::Direct { kernel, initramfs } = &self.loader {
@@ -130,6 +132,7 @@ mod tests {
             seed: "/run/seed.img".into(),
             port: 40022,
             share: Share { path: "/home/me/project".into(), writable: false },
+            cmpxchg16b: true,
             tsc_khz: Some(2_600_000),
             start: Start::PowerOn,
         }

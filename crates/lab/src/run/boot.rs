@@ -12,6 +12,7 @@ use wire::{Marker, Process, Request, Stream};
 use crate::Lab;
 use crate::accel;
 use crate::busybox;
+use crate::emulator;
 use crate::error::{Context, Error, Result};
 use crate::host;
 use crate::initramfs;
@@ -77,6 +78,7 @@ pub(super) fn describe(
     modules.extend(shares.iter().filter(|name| known.path_of(name).is_some()));
     let modules = known.closure(modules)?;
     let busybox = busybox::get(lab)?;
+    let cmpxchg16b = emulator::has_cmpxchg16b(lab, &qemu)?;
     let mut machine = Machine {
         qemu,
         accelerator: accelerator.unwrap_or(Accelerator::Tcg),
@@ -88,6 +90,7 @@ pub(super) fn describe(
         memory: wanted.memory,
         processors: if wanted.counted { 1 } else { wanted.processors },
         disks: Vec::new(),
+        cmpxchg16b,
         tsc_khz: tsc_khz(&host::processor()),
         talkative: false,
         start: Start::PowerOn,
