@@ -57,6 +57,8 @@ mod reports;
 mod run;
 /// The kernel of the machine below is out of reach.
 mod safety;
+/// The same from samples.
+mod sampled;
 /// Runs that start from a machine that has booted already.
 mod saved;
 /// Which tests are carried out, and how.
@@ -96,6 +98,7 @@ fn main() {
         lost::tests(),
         packages::tests(),
         profile::tests(),
+        sampled::tests(),
         rebuild::tests(),
         reports::tests(),
         run::tests(),

@@ -6,9 +6,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use libtest_mimic::Trial;
+use serde_json::Value;
 
 use crate::call::Ended;
-use crate::harness::{Context, KERNEL, machine, plain};
+use crate::harness::{Context, KERNEL, machine};
 
 const LIMIT: Duration = Duration::from_secs(240);
 
@@ -17,22 +18,19 @@ const ENOUGH: (u32, u32) = (9, 1);
 
 pub(crate) fn tests() -> Vec<Trial> {
     if qemu_version().is_some_and(|version| version < ENOUGH) {
-        return vec![
-            machine("profile::an_old_qemu", LIMIT, an_old_qemu),
-            plain("profile::not_with_kvm", LIMIT, not_with_kvm),
-        ];
+        return vec![machine("profile::an_old_qemu", LIMIT, an_old_qemu)];
     }
     vec![
         machine("profile::of_c_and_rust", LIMIT, of_c_and_rust),
         machine("profile::two_of_the_same_are_equal", LIMIT, two_of_the_same_are_equal),
         machine("profile::of_a_command", LIMIT, of_a_command),
+        machine("profile::as_json", LIMIT, as_json),
         machine("profile::of_a_test_that_is_a_program", LIMIT, of_a_test_that_is_a_program),
         machine("profile::annotates_a_function", LIMIT, annotates_a_function),
         machine("profile::of_a_benchmark", LIMIT, of_a_benchmark),
         machine("profile::of_nothing", LIMIT, of_nothing),
         machine("profile::of_an_unknown_test", LIMIT, of_an_unknown_test),
         machine("profile::without_plugins", LIMIT, without_plugins),
-        plain("profile::not_with_kvm", LIMIT, not_with_kvm),
     ]
 }
 
@@ -129,6 +127,24 @@ fn of_a_command(context: &Context) {
     assert!(stacks.lines().any(|line| line.starts_with("[program] ")), "{stacks}");
 }
 
+/// Standard output is the object's alone.
+fn as_json(context: &Context) {
+    let json = ["profile", "--kernel", KERNEL, "--format", "json"];
+    let command = ["--no-module", "--output", "out", "--", "sh", "-c", "cat /proc/version; exit 7"];
+    let ended = context.vexlab(json).args(command).run();
+    assert!(ended.status == 7 && ended.stderr.contains("Linux version"), "{ended}");
+    let profile: Value = serde_json::from_str(&ended.stdout).unwrap_or_else(|why| panic!("{why}: {ended}"));
+    let told = ["mode", "unit", "accelerator", "kernel"].map(|key| profile[key].as_str().unwrap_or_default());
+    assert_eq!(told, ["counted", "instructions", "tcg", KERNEL], "{ended}");
+    let functions = profile["functions"].as_array().expect("functions");
+    let own: u64 = functions.iter().filter_map(|function| function["own"].as_u64()).sum();
+    assert_eq!(Some(own), profile["total"].as_u64(), "{ended}");
+
+    let ended = context.vexlab(json).arg("selftest").dir(&context.case("ktests")).run();
+    assert!(ended.status == 1 && ended.stdout.is_empty(), "{ended}");
+    assert!(ended.stderr.contains("test-failed: there is no profile"), "{ended}");
+}
+
 /// Of a program all counts that the machine does.
 fn of_a_test_that_is_a_program(context: &Context) {
     let case = context.case("profiled");
@@ -157,7 +173,7 @@ fn annotates_a_function(context: &Context) {
 }
 
 /// What is told of trouble, without what was going on.
-fn trouble(ended: &Ended) -> String {
+pub(crate) fn trouble(ended: &Ended) -> String {
     let is_trouble = |line: &&str| line.starts_with("error: ") || line.starts_with("  ");
     let lines: Vec<&str> = ended.stderr.lines().filter(is_trouble).collect();
     format!("status {}\n{}", ended.status, lines.join("\n"))
@@ -218,15 +234,6 @@ fn without_plugins(context: &Context) {
     status 20
     error: [DIR]/bin/qemu-system-x86_64 runs no plugins, and a profile is counted by one
       cause: qemu-system-x86_64: plugin interface not enabled in this build
-      help: use a QEMU that was built with plugins, as Debian's is: apt-get install --no-install-recommends qemu-system-x86
-    ");
-}
-
-fn not_with_kvm(context: &Context) {
-    let call = context.vexlab(["profile", "--kernel", KERNEL, "--no-module", "--accel", "kvm", "--", "true"]);
-    insta::assert_snapshot!(call.run().told(), @"
-    status 2
-    error: a profile is counted by QEMU, which runs no instructions with KVM
-      help: leave `--accel kvm` away, or give `--accel tcg`: what is counted is the same
+      help: use a QEMU that was built with plugins, as Debian's is: apt-get install --no-install-recommends qemu-system-x86; where KVM works, --sampled needs none
     ");
 }

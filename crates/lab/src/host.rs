@@ -54,6 +54,14 @@ pub fn processor() -> String {
     lines.map(|line| line + "\n").collect()
 }
 
+/// What this machine's processor is sold as; `unknown` where nobody says it.
+pub fn processor_name() -> String {
+    let all = processor();
+    let line = all.lines().find(|line| line.starts_with("model name"));
+    let name = line.and_then(|line| line.split_once(": ")).map(|(_, name)| name.trim());
+    name.unwrap_or("unknown").to_owned()
+}
+
 /// Which of its lives this machine is in: another one after each time it was switched on.
 pub fn boot_id() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()

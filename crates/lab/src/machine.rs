@@ -124,6 +124,8 @@ pub struct Machine {
     /// Whether its clock counts instructions: each takes a nanosecond of its time, and its time stamp counter goes up
     /// by one. It is emulated, with one processor.
     pub counted: bool,
+    /// Whether an emulated machine's timers are as fine as its clock; else they go by the kernel's ticks, of 4 ms each.
+    pub fine_timers: bool,
 }
 
 /// QEMU's ends of sockets, as file descriptor numbers in its process.
@@ -145,7 +147,9 @@ impl Machine {
         line.flag("-nodefaults").flag("-no-user-config").flag("-no-reboot");
         line.option("-display", "none").option("-name", "vexlab");
         line.option("-machine", self.machine_option());
-        line.option("-cpu", self.accelerator.processor(self.cmpxchg16b));
+        // Without it a kernel takes the processor's timer for one that may stop when it sleeps.
+        let timers = if self.fine_timers && self.accelerator == Accelerator::Tcg { ",+arat" } else { "" };
+        line.option("-cpu", format!("{}{timers}", self.accelerator.processor(self.cmpxchg16b)));
         line.option("-smp", self.processors.to_string());
         if self.counted {
             // A processor that waits does so in the host's time. With `sleep=off` it would have its next timer at once,
@@ -313,6 +317,7 @@ mod tests {
             debugger: None,
             plugin: None,
             counted: false,
+            fine_timers: false,
         }
     }
 
@@ -438,6 +443,14 @@ mod tests {
         < -append console=ttyS0 quiet panic=-1 reboot=t cryptomgr.notests psi=0 noautogroup vexlab.machine=30313233343536373839616263646566 noreplace-smp tsc_early_khz=2600000 tsc=reliable
         > -icount shift=0,sleep=on
         > -append console=ttyS0 quiet panic=-1 reboot=t cryptomgr.notests psi=0 noautogroup vexlab.machine=30313233343536373839616263646566 noreplace-smp tsc_early_khz=1000000 tsc=reliable
+        ");
+    }
+
+    #[test]
+    fn a_machine_with_fine_timers_has_one_that_never_stops() {
+        insta::assert_snapshot!(difference(Machine { fine_timers: true, ..machine() }), @"
+        < -cpu qemu64,+rdrand
+        > -cpu qemu64,+rdrand,+arat
         ");
     }
 

@@ -407,6 +407,7 @@ mod tests {
             debugger: None,
             plugin: None,
             counted: false,
+            fine_timers: false,
         }
     }
 
@@ -444,6 +445,7 @@ mod tests {
             Machine { tsc_khz: None, ..machine.clone() },
             Machine { talkative: true, ..machine.clone() },
             Machine { counted: true, ..machine.clone() },
+            Machine { fine_timers: true, ..machine.clone() },
             Machine { image: machine.initramfs.clone(), ..machine.clone() },
             Machine { initramfs: machine.image.clone(), ..machine.clone() },
             Machine { disks: disk("a", 1 << 20), ..machine.clone() },

@@ -14,7 +14,7 @@ use lab::project::Size;
 use lab::splat::Kind;
 
 pub(crate) use environment::{CopyArgs, ExecArgs, KeepArgs, LogsArgs, NameArgs, RemoveArgs, SshArgs, UpArgs};
-pub(crate) use profile::ProfileArgs;
+pub(crate) use profile::{ProfileArgs, ProfileFormat};
 
 /// Takes a kernel module from source to a verdict in a real kernel, in a throw-away virtual machine
 #[derive(Debug, Parser)]
@@ -78,7 +78,8 @@ pub(crate) enum Command {
     /// Say where the time goes: instructions, in the kernel and the module, by function, as stacks, and as a flame graph
     ///
     /// Of tests in the module, what the module does and has done for it; of a command, or of a test that is a program,
-    /// all that the machine does. QEMU counts each instruction, so two profiles of the same test are equal.
+    /// all that the machine does. QEMU counts each instruction, so two profiles of the same test are equal; with KVM
+    /// (--sampled) the machine's kernel takes samples.
     Profile(ProfileArgs),
     /// Start a machine in the background, to be used until it is stopped
     ///

@@ -11,8 +11,9 @@ use lab::event::{Event, Reporter};
 use lab::verdict::Class;
 use report::format::{self, Run, Trouble};
 use report::{Recorder, Told, github, junit, ktap};
+use wire::Stream;
 
-use crate::cli::{Command, TestArgs, TestFormat};
+use crate::cli::{Command, ProfileFormat, TestArgs, TestFormat};
 use crate::output::{self, Screen};
 
 /// What standard output is for.
@@ -26,6 +27,9 @@ enum Style {
     Json,
     /// The output of a command in the machine: of the run, only trouble is told.
     Command,
+    /// One object, which the command prints: of the run nothing is told, and what a command in the machine prints goes to
+    /// standard error.
+    Object,
 }
 
 /// A kind of report that is written to a file.
@@ -50,6 +54,9 @@ impl Reports {
         let (style, files) = match command {
             Command::Test(arguments) => (style_of(arguments), files_of(arguments)),
             Command::Coverage(_) => (Style::Tests, Vec::new()),
+            Command::Profile(arguments) if arguments.format == ProfileFormat::Json => {
+                (Style::Object, Vec::new())
+            }
             _ => (Style::Command, Vec::new()),
         };
         let mut word = String::new();
@@ -103,7 +110,7 @@ impl Reports {
                     output::verdict(run);
                 }
             }
-            (Style::Tests | Style::Github | Style::Command, _) => {}
+            (Style::Tests | Style::Github | Style::Command | Style::Object, _) => {}
         }
     }
 
@@ -122,8 +129,12 @@ impl Reports {
 
 impl Reporter for Reports {
     fn event(&self, event: &Event<'_>) {
-        if !(self.style == Style::Json && matches!(event, Event::Test(_) | Event::Output(..))) {
-            self.screen.event(event);
+        match (self.style, event) {
+            (Style::Json, Event::Test(_) | Event::Output(..)) | (Style::Object, Event::Test(_)) => {}
+            (Style::Object, Event::Output(_, bytes)) => {
+                self.screen.event(&Event::Output(Stream::Stderr, bytes));
+            }
+            _ => self.screen.event(event),
         }
         if let (Style::Tests | Style::Github, Event::Failed(failure)) = (self.style, event)
             && !ends_all(failure.error)

@@ -17,6 +17,7 @@ extern crate alloc;
 pub mod frame;
 pub mod life;
 mod message;
+pub mod samples;
 
 pub use frame::{Decoder, FrameError, encode};
 pub use message::{
@@ -26,7 +27,7 @@ pub use message::{
 
 /// The version of this protocol. Both sides send theirs in the first message, and neither goes on when
 /// they differ.
-pub const VERSION: u16 = 5;
+pub const VERSION: u16 = 6;
 
 /// The name of the virtio-serial port that carries the messages.
 pub const PORT: &str = "vexlab.agent";

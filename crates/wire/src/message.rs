@@ -118,7 +118,7 @@ impl Process {
 
 /// What the host asks for. Every request is answered by exactly one [`Reply`] that ends it, except those
 /// that go to a running process (`Stdin`, `StdinEnd`, `OutputTaken`, `Resize`, `Signal`) or to a share (`ShareReply`,
-/// `ShareEnd`), which are not answered.
+/// `ShareEnd`), which are not answered. New ones come last: a runner in another language knows them by their places.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
     /// Opens the session. Answered by [`Reply::Hello`]. A machine that is saved while nothing is being carried
@@ -244,6 +244,23 @@ pub enum Request {
     },
     /// Ends the session. Answered by [`Reply::Bye`]; then the machine powers off.
     PowerOff,
+    /// Reads pieces of a file as [`Reply::Output`] on standard output: one [frame](crate::frame) with a
+    /// [`Piece`](crate::samples::Piece) for each. Ended like `Read`.
+    ReadAt {
+        /// An absolute path in the machine.
+        path: String,
+        /// Where each piece begins, and its length, which is at most [`CHUNK`](crate::frame::CHUNK) bytes.
+        pieces: Vec<(u64, u64)>,
+    },
+    /// Has it looked at where the processors are while an `Ask` or a `Run` is carried out, from now on. Answered by
+    /// [`Reply::Done`] or [`Reply::Failed`].
+    Sample {
+        /// How often in a second, on each processor.
+        rate: u32,
+    },
+    /// Ends that, and sends what was seen as [`Reply::Output`], as [`samples`](crate::samples) says. Ended by
+    /// [`Reply::Done`] or [`Reply::Failed`].
+    Samples,
 }
 
 /// Which of a program's outputs.

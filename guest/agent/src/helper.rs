@@ -2,13 +2,16 @@
 use std::ffi::CString;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, PipeWriter, Read, Seek, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use wire::Stream;
+use wire::frame::CHUNK;
+use wire::samples::Piece;
 
 use crate::guard::Machine;
 use crate::job::{Failure, Job, Kind, Step, Streams, file};
+use crate::sampler::Sampler;
 use crate::sys;
 
 /// Writes to a file, making its folders.
@@ -46,24 +49,49 @@ pub(crate) fn read(path: String) -> io::Result<Job> {
     })
 }
 
+/// Reads pieces of a file: where each begins, and its length.
+pub(crate) fn read_at(path: String, pieces: Vec<(u64, u64)>) -> io::Result<Job> {
+    with_output(path.clone(), move |mut output| {
+        let file = File::open(&path).map_err(Step::Open.failed())?;
+        for (offset, length) in pieces {
+            let mut bytes = vec![0; length.min(CHUNK as u64) as usize];
+            let read = file.read_exact_at(&mut bytes, offset);
+            let piece = Piece { bytes: if read.is_ok() { bytes } else { Vec::new() } };
+            let frame = wire::encode(&piece).map_err(|_| io::ErrorKind::InvalidData.into());
+            output.write_all(&frame.map_err(Step::Write.failed())?).map_err(Step::Write.failed())?;
+        }
+        Ok(())
+    })
+}
+
 /// Starts what answers questions: it writes the input to a file in one call, and reads the answer through the same open
 /// file, which it then closes. To copy the agent for each question would take an emulator longer than the questions.
-pub(crate) fn start_asker() -> io::Result<Job> {
+pub(crate) fn start_asker(mut sampler: Option<&mut Sampler>) -> io::Result<Job> {
     let (ours, mut theirs) = io::pipe()?;
     let outputs = [Some((file(ours), Stream::Stdout)), None];
     Job::start_asker(Streams { outputs, ..Streams::default() }, move |path, input| {
-        sys::mark_begin();
-        let mut file = OpenOptions::new().read(true).write(true).open(path).map_err(Step::Open.failed())?;
-        if file.write(input).map_err(Step::Write.failed())? != input.len() {
-            return Err(Failure { step: Step::Write, errno: libc::EIO });
+        if let Some(sampler) = &mut sampler {
+            sampler.begin().map_err(Step::Sample.failed())?;
         }
-        // The answer begins at the file's beginning, and writing may have moved on from there. Files that
-        // have no position can't be rewound, and needn't be.
-        let _ = file.rewind();
-        copy(file, &mut theirs)?;
+        sys::mark_begin();
+        let answered = answer(path, input, &mut theirs);
         sys::mark_end();
-        Ok(())
+        if let Some(sampler) = &mut sampler {
+            sampler.end().map_err(Step::Sample.failed())?;
+        }
+        answered
     })
+}
+
+fn answer(path: &str, input: &[u8], output: &mut PipeWriter) -> Result<(), Failure> {
+    let mut file = OpenOptions::new().read(true).write(true).open(path).map_err(Step::Open.failed())?;
+    if file.write(input).map_err(Step::Write.failed())? != input.len() {
+        return Err(Failure { step: Step::Write, errno: libc::EIO });
+    }
+    // The answer begins at the file's beginning, and writing may have moved on from there. Files that have no position
+    // can't be rewound, and needn't be.
+    let _ = file.rewind();
+    copy(file, output)
 }
 
 /// Loads a module.

@@ -41,10 +41,11 @@ pub(crate) enum Step {
     Link,
     ChangeRoot,
     EnterFolder,
+    Sample,
 }
 
 impl Step {
-    const ALL: [(Self, &str); 13] = [
+    const ALL: [(Self, &str); 14] = [
         (Self::MakeFolder, "make the folder of"),
         (Self::Open, "open"),
         (Self::SetMode, "set the mode of"),
@@ -58,6 +59,7 @@ impl Step {
         (Self::Link, "link to"),
         (Self::ChangeRoot, "enter the root of"),
         (Self::EnterFolder, "enter the folder of"),
+        (Self::Sample, "sample"),
     ];
 
     fn words(self) -> &'static str {

@@ -24,6 +24,8 @@ mod life;
 mod port;
 /// Programs that the host asks for, on pipes or on a terminal.
 mod program;
+/// Where the processors are, looked at again and again.
+mod sampler;
 /// The loop, and what each request does.
 mod session;
 /// Folders of the host: carried between the kernel and the port, and mounted.

@@ -6,13 +6,15 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
-use wire::{Addressed, Challenge, Channel, FrameError, MAIN, Marker, Reply, Request, SEED};
+use wire::frame::CHUNK;
+use wire::{Addressed, Challenge, Channel, FrameError, MAIN, Marker, Reply, Request, SEED, Stream};
 
 use crate::boot::{self, BootError};
 use crate::guard::Machine;
 use crate::job::{self, Job};
 use crate::kmsg::{self, Log};
 use crate::port::Port;
+use crate::sampler::{self, Sampler};
 use crate::sys::Ending;
 use crate::{carrier, helper, life, program, share, sys};
 
@@ -79,6 +81,8 @@ pub(crate) struct Session<'m> {
     /// A helper that has answered, and waits for the next question. It is ended before anything else is done: modules
     /// are judged by what is there before and after.
     asker: Option<Job>,
+    /// What looks where the processors are, if it is to be looked.
+    sampler: Option<Sampler>,
     /// Whether the host has said hello.
     open: bool,
     /// Whether `lo` was brought up. It takes longer than the rest of the agent's booting, so it is done
@@ -113,6 +117,7 @@ impl<'m> Session<'m> {
             last_words,
             tasks: Vec::new(),
             asker: None,
+            sampler: None,
             open: false,
             loopback: false,
             more_requests: false,
@@ -154,6 +159,9 @@ impl<'m> Session<'m> {
             self.receive()?;
         }
         self.serve_tasks()?;
+        if let Some(sampler) = &mut self.sampler {
+            sampler.take();
+        }
         self.collect_answers()?;
         if self.is_ready(CHILDREN) {
             self.collect_children()?;
@@ -225,7 +233,7 @@ impl<'m> Session<'m> {
             Some(Duration::ZERO)
         } else {
             let expects_host = !self.port.is_connected() || !self.loopback && !self.open;
-            expects_host.then_some(HOST_SEARCH)
+            expects_host.then_some(HOST_SEARCH).or(self.sampler.as_ref().map(|_| sampler::LONGEST_WAIT))
         };
         sys::wait_until_ready(&mut self.watched, longest)
             .map_err(|error| End::Refused(format!("wait for something to happen: {error}")))
@@ -288,13 +296,63 @@ impl<'m> Session<'m> {
     /// Has a helper answer a question: one that waits for it, or a new one.
     fn ask(&mut self, channel: Channel, path: String, input: &[u8]) -> Result<(), End> {
         let waiting = self.asker.take();
-        self.begin(channel, format!("ask {path}"), |_| {
+        let mut sampler = self.sampler.take();
+        let begun = self.begin(channel, format!("ask {path}"), |_| {
             // It may have been killed.
             match waiting.and_then(|asker| asker.ask(path.clone(), input).ok()) {
                 Some(job) => Ok(job),
-                None => helper::start_asker()?.ask(path, input),
+                None => helper::start_asker(sampler.as_mut())?.ask(path, input),
             }
-        })
+        });
+        self.sampler = sampler;
+        begun
+    }
+
+    /// What a program does is looked at from here on.
+    fn look(&mut self) {
+        if let Some(Err(error)) = self.sampler.as_mut().map(Sampler::begin) {
+            kmsg::say(kmsg::WARNING, format_args!("begin to sample: {error}"));
+        }
+        sys::mark_begin();
+    }
+
+    /// What a program does is over.
+    fn look_away(&mut self) {
+        sys::mark_end();
+        if let Some(Err(error)) = self.sampler.as_mut().map(Sampler::end) {
+            kmsg::say(kmsg::WARNING, format_args!("end sampling: {error}"));
+        }
+    }
+
+    /// Prepares to look where the processors are.
+    fn sample(&mut self, channel: Channel, rate: u32) -> Result<(), End> {
+        // It would not know.
+        self.end_asker();
+        let reply = match Sampler::open(rate) {
+            Ok(sampler) => {
+                self.sampler = Some(sampler);
+                Reply::Done
+            }
+            Err(error) => Reply::Failed { action: "open perf events".into(), errno: job::errno(&error) },
+        };
+        self.finish(channel, reply)
+    }
+
+    /// Sends what was seen.
+    fn tell_samples(&mut self, channel: Channel) -> Result<(), End> {
+        self.end_asker();
+        let Some(sampler) = self.sampler.take() else {
+            let action = "tell samples, of which none were asked for".into();
+            return self.finish(channel, Reply::Failed { action, errno: libc::EINVAL });
+        };
+        let mut data = Vec::new();
+        for sampled in sampler.close() {
+            data.extend(wire::encode(&sampled)?);
+        }
+        for data in data.chunks(CHUNK) {
+            self.port.queue(channel, Reply::Output { stream: Stream::Stdout, data: data.to_vec() })?;
+        }
+        self.finish(channel, Reply::Done)
     }
 
     /// Collects every process that has ended, orphans among them, and ends the request whose process did.
@@ -306,7 +364,7 @@ impl<'m> Session<'m> {
             if let Some(index) = self.tasks.iter().position(|task| task.job.process() == process) {
                 let mut job = self.tasks.remove(index).job;
                 if job.is_program() {
-                    sys::mark_end();
+                    self.look_away();
                 }
                 let channel = job.channel();
                 let reply = job.conclude(ending, &mut self.port)?;
@@ -343,6 +401,9 @@ impl<'m> Session<'m> {
                 self.begin(channel, format!("put {path}"), |_| helper::put(path, mode, append, data))
             }
             Request::Read { path } => self.begin(channel, format!("read {path}"), |_| helper::read(path)),
+            Request::ReadAt { path, pieces } => {
+                self.begin(channel, format!("read {path}"), |_| helper::read_at(path, pieces))
+            }
             Request::Ask { path, input } => self.ask(channel, path, &input),
             Request::Load { path, parameters } => {
                 self.begin(channel, format!("load {path}"), |machine| helper::load(machine, path, parameters))
@@ -359,9 +420,11 @@ impl<'m> Session<'m> {
                 let name = process.arguments.first().map_or("nothing", |name| name);
                 let action = format!("run {name}");
                 self.bring_loopback_up();
-                sys::mark_begin();
+                self.look();
                 self.begin(channel, action, |_| program::run(process))
             }
+            Request::Sample { rate } => self.sample(channel, rate),
+            Request::Samples => self.tell_samples(channel),
             // The carrier has all that follow, and the replies.
             Request::Share { .. } if !self.port.is_carried() => {
                 carrier::start(&mut self.port, Addressed::new(channel, message))

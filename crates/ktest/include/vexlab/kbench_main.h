@@ -25,6 +25,7 @@
 /* With which clock. */
 #define KBENCH_COUNTER 0	/* the processor's own counter */
 #define KBENCH_NANOSECONDS 1
+#define KBENCH_OFF 2		/* none, and interrupts stay on: whoever samples is to see it */
 
 /* How far a benchmark is. */
 #define KBENCH_READY 0
@@ -38,6 +39,8 @@
 
 static u64 kbench_now(const struct kbench *bench)
 {
+	if (bench->clock == KBENCH_OFF)
+		return 0;
 	return bench->clock == KBENCH_COUNTER ? get_cycles() : ktime_get_ns();
 }
 
@@ -55,6 +58,8 @@ static noinline void kbench_end(struct kbench *bench)
 		return;
 	bench->state = KBENCH_MEASURED;
 	bench->ticks = now - bench->started;
+	if (bench->clock == KBENCH_OFF)
+		return;
 	bench->switches = kbench_switches() - bench->switches;
 	bench->interrupts = enabled;
 	local_irq_restore((unsigned long)bench->flags);
@@ -70,9 +75,11 @@ static noinline u64 kbench_begin(struct kbench *bench)
 		return 0;
 	}
 	bench->state = KBENCH_MEASURING;
-	bench->switches = kbench_switches();
-	local_irq_save(flags);
-	bench->flags = flags;
+	if (bench->clock != KBENCH_OFF) {
+		bench->switches = kbench_switches();
+		local_irq_save(flags);
+		bench->flags = flags;
+	}
 	bench->started = kbench_now(bench);
 	if (bench->what == KBENCH_BODY)
 		return turns;
@@ -114,7 +121,7 @@ static int kbench_choose(const char *word, const char *first, const char *second
 	return 0;
 }
 
-/* NAME body|empty|known counter|nanoseconds TURNS... */
+/* NAME body|empty|known counter|nanoseconds|off TURNS... */
 static int kbench_parse(char *text, struct kbench_order *order)
 {
 	const struct ktest_case *const *entry;
@@ -124,7 +131,7 @@ static int kbench_parse(char *text, struct kbench_order *order)
 
 	err = kbench_choose(strsep(&text, " "), "body", "empty", "known", &order->what);
 	if (!err)
-		err = kbench_choose(strsep(&text, " "), "counter", "nanoseconds", NULL,
+		err = kbench_choose(strsep(&text, " "), "counter", "nanoseconds", "off",
 				    &order->clock);
 	if (err)
 		return err;
@@ -196,7 +203,7 @@ static bool kbench_measure_one(struct ktest_file *file, const struct kbench_orde
 	KTEST_BEFORE(&bench.test);
 	order->entry->bench(&bench);
 	/* It has left its loop early. */
-	if (bench.state == KBENCH_MEASURING)
+	if (bench.state == KBENCH_MEASURING && bench.clock != KBENCH_OFF)
 		local_irq_restore((unsigned long)bench.flags);
 	KTEST_AFTER(&bench.test);
 	if (kbench_trouble(file, &bench))

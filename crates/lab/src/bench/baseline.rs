@@ -205,11 +205,13 @@ impl Baseline {
         let old = &report.setting;
         let compilers = |setting: &Setting| setting.compilers.join(" and ");
         let accelerator = |setting: &Setting| setting.accelerator.clone().unwrap_or_default();
+        let processor = |setting: &Setting| setting.processor.clone().unwrap_or("unknown".to_owned());
         let parts = [
             ("kernel", old.release.clone(), setting.release.clone()),
             ("kernel's configuration", old.config.clone(), setting.config.clone()),
             ("compiler", compilers(old), compilers(setting)),
             ("accelerator", accelerator(old), accelerator(setting)),
+            ("processor", processor(old), processor(setting)),
         ];
         match parts.into_iter().find(|(_, old, new)| old != new) {
             None => Ok(report),
@@ -259,6 +261,7 @@ mod tests {
             compilers: vec!["GCC: 12".to_owned(), "rustc version 1.95.0".to_owned()],
             mode: Mode::Counted,
             accelerator: None,
+            processor: None,
         };
         let result = Measured::counted(Count { instructions, turns: 1 });
         let benchmark = Benchmark { name: "ffi/empty.c".to_owned(), result, change: None };
@@ -327,6 +330,7 @@ mod tests {
         insta::assert_snapshot!(refused(|s| s.release = "6.1.0-2".to_owned()), @"the baseline main is of another kernel, and is not compared: it is of 6.1.0-1, this is 6.1.0-2");
         insta::assert_snapshot!(refused(|s| s.config = "c1".to_owned()), @"the baseline main is of another kernel's configuration, and is not compared: it is of c0, this is c1");
         insta::assert_snapshot!(refused(|s| s.compilers[0] = "GCC: 14".to_owned()), @"the baseline main is of another compiler, and is not compared: it is of GCC: 12 and rustc version 1.95.0, this is GCC: 14 and rustc version 1.95.0");
+        insta::assert_snapshot!(refused(|s| s.processor = Some("EPYC".to_owned())), @"the baseline main is of another processor, and is not compared: it is of unknown, this is EPYC");
         insta::assert_snapshot!(refused(|s| s.kernel = "debian-6.12".to_owned()), @"the baseline main has nothing of debian-6.12 (counted); it has debian-6.1 (counted)");
         insta::assert_snapshot!(refused(|s| s.mode = Mode::Timed), @"the baseline main has nothing of debian-6.1 (timed); it has debian-6.1 (counted)");
     }

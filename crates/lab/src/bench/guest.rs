@@ -21,6 +21,8 @@ pub(crate) enum Clock {
     Counter,
     /// The kernel's clock.
     Nanoseconds,
+    /// None: what is done is not measured, and interrupts stay on.
+    Off,
 }
 
 /// The order to measure a benchmark with each of these numbers of turns.
@@ -33,6 +35,7 @@ pub(crate) fn order(name: &str, what: What, clock: Clock, turns: &[u64]) -> Stri
     let clock = match clock {
         Clock::Counter => "counter",
         Clock::Nanoseconds => "nanoseconds",
+        Clock::Off => "off",
     };
     turns.iter().fold(format!("{name} {what} {clock}"), |order, turns| format!("{order} {turns}"))
 }
@@ -136,6 +139,7 @@ mod tests {
     fn an_order_is_one_line() {
         let line = order("c.sums", What::Body, Clock::Counter, &[10, 20]);
         assert_eq!(line, "c.sums body counter 10 20");
+        assert_eq!(order("c", What::Body, Clock::Off, &[9]), "c body off 9");
         assert_eq!(order("c", What::Known, Clock::Nanoseconds, &[1]), "c known nanoseconds 1");
     }
 

@@ -24,6 +24,7 @@ pub use time::Time;
 use crate::Lab;
 use crate::build::Built;
 use crate::error::Result;
+use crate::host::processor_name;
 use crate::kernel::Kernel;
 use crate::project::Project;
 use crate::run;
@@ -99,6 +100,9 @@ pub struct Setting {
     /// What ran the machine's instructions, where times were taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accelerator: Option<String>,
+    /// The host's processor, where times were taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub processor: Option<String>,
 }
 
 impl Setting {
@@ -121,6 +125,7 @@ impl Setting {
             compilers: compiler::of(lab, project, built)?,
             mode,
             accelerator: (mode == Mode::Timed).then(|| accelerator.to_owned()),
+            processor: (mode == Mode::Timed).then(processor_name),
         })
     }
 }

@@ -123,6 +123,7 @@ mod tests {
             compilers: vec!["GCC: 12".to_owned(), "rustc version 1.95.0".to_owned()],
             mode: Mode::Counted,
             accelerator: None,
+            processor: None,
         };
         let failed = Benchmark {
             name: "ffi/bad".to_owned(),

@@ -117,7 +117,9 @@ impl Guest {
             | Request::ShareReply { .. }
             | Request::ShareEnd
             | Request::Root { .. }
-            | Request::Show { .. } => return Err(Forbidden),
+            | Request::Show { .. }
+            | Request::Sample { .. }
+            | Request::Samples => return Err(Forbidden),
             Request::OutputTaken { bytes } => {
                 let taken = |untaken: u64| untaken.checked_sub(u64::from(*bytes));
                 self.untaken
@@ -131,6 +133,7 @@ impl Guest {
             }
             Request::Put { .. }
             | Request::Read { .. }
+            | Request::ReadAt { .. }
             | Request::Ask { .. }
             | Request::Load { .. }
             | Request::Unload { .. }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 use iced_x86::{Decoder, DecoderOptions, Formatter, GasFormatter, Instruction as Decoded};
+use serde::Serialize;
 
 use super::{Instruction, Profile};
 use crate::error::{Error, Result};
@@ -8,16 +9,17 @@ use crate::error::{Error, Result};
 const MOST_NEAR: usize = 3;
 
 /// A function with a symbol, in which the one that was asked for is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Annotated {
     /// As the kernel names it.
     pub symbol: String,
-    /// What was executed of it, in the order of addresses.
+    /// What was executed of it, in the order of addresses; all of it where samples were taken.
     pub lines: Vec<Line>,
 }
 
 /// A line beside the counts.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Line {
     /// From here on it is this line of a source: file, number, and its text where that is known.
     Source {
@@ -30,16 +32,19 @@ pub enum Line {
     },
     /// An instruction.
     Instruction {
-        /// How often it was executed.
+        /// How often it was executed, or sampled.
         executions: u64,
         /// Bytes behind the function's beginning.
         offset: u64,
         /// As an assembler writes it.
         text: String,
     },
-    /// So many bytes were not executed, or are another function's.
+    /// So many bytes were not counted, or are another function's.
     Gap(u64),
 }
+
+/// What stands for an instruction that isn't known.
+const UNKNOWN: &str = "(unknown)";
 
 /// What is to be told of a function with a symbol.
 struct Function<'p> {
@@ -89,6 +94,8 @@ impl Profile {
                 None => found.push(Function { begin, instructions: vec![(*address, instruction)] }),
             }
         }
+        // What is there only beside what was sampled is told as a part of it.
+        found.retain(|function| function.instructions.iter().any(|(_, one)| one.executions > 0));
         if found.is_empty() {
             return Err(self.unknown(function));
         }
@@ -98,7 +105,10 @@ impl Profile {
     fn unknown(&self, function: &str) -> Error {
         let names = self.frames.iter().map(|frame| frame.function.as_str());
         let near = nearest(function, names);
-        let error = Error::usage(format!("nothing of a function `{function}` was executed"));
+        let error = Error::usage(match self.sampling {
+            None => format!("nothing of a function `{function}` was executed"),
+            Some(_) => format!("no sample was taken in a function `{function}` itself"),
+        });
         error.with_remedy(match near.as_slice() {
             [] => "the functions that were are in the list of the profile".to_owned(),
             near => format!("there are: {}", near.join(", ")),
@@ -161,6 +171,9 @@ fn decoded(address: u64, bytes: &[u8]) -> Decoded {
 
 /// An instruction as GNU's assembler writes it; where it leads, by name.
 fn assembly(address: u64, instruction: &Instruction) -> String {
+    if instruction.bytes.is_empty() {
+        return UNKNOWN.to_owned();
+    }
     let decoded = decoded(address, &instruction.bytes);
     let mut formatter = GasFormatter::new();
     formatter.options_mut().set_uppercase_hex(false);

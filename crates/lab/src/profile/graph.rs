@@ -36,14 +36,14 @@ impl Frame {
 }
 
 impl Profile {
-    /// The stacks, one a line, outermost function first, with their instructions: what flame graphs are made of.
+    /// The stacks, one a line, outermost function first, with what is counted of them: what flame graphs are made of.
     pub fn folded(&self) -> String {
         let mut lines: BTreeMap<String, u64> = BTreeMap::new();
-        for (stack, instructions) in &self.stacks {
+        for (stack, count) in &self.stacks {
             let frames: Vec<_> = stack.iter().map(|number| self.frames[*number as usize].folded()).collect();
-            *lines.entry(frames.join(";")).or_default() += instructions;
+            *lines.entry(frames.join(";")).or_default() += count;
         }
-        lines.into_iter().map(|(stack, instructions)| format!("{stack} {instructions}\n")).collect()
+        lines.into_iter().map(|(stack, count)| format!("{stack} {count}\n")).collect()
     }
 
     /// The flame graph as SVG.
@@ -59,7 +59,7 @@ impl Profile {
         let mut options = Options::default();
         title.clone_into(&mut options.title);
         options.subtitle = Some(EXPLAINED.to_owned());
-        options.count_name = "instructions".to_owned();
+        options.count_name = self.unit().to_owned();
         options.deterministic = true;
         options.palette_map = Some(&mut colours);
         let mut picture = Vec::new();

@@ -1,20 +1,27 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Where the time goes in a machine: instructions, counted by the calls that led to them.
+//! Where the time goes in a machine: instructions, counted by the calls that led to them, or samples.
 //!
-//! QEMU counts, by a plugin of ours (`crates/profiler`), while the agent says that it should. Nothing is sampled, so
-//! there is nothing that a profile could miss, and a test that does the same has the same profile. What was counted is told by
-//! address; [`Profile`] has it by function, inlined ones as well, as traces are told.
+//! QEMU counts, by a plugin of ours (`crates/profiler`), while the agent says that it should. Nothing is sampled then, so
+//! there is nothing that a profile could miss, and a test that does the same has the same profile. With KVM there is nobody to
+//! count: the machine's own kernel looks, again and again, where its processors are. Both are told by address; [`Profile`]
+//! has them by function, inlined ones as well, as traces are told.
 
 /// Counts beside instructions and sources.
 mod annotate;
 /// Stacks for other programs, and as a picture.
 mod graph;
+/// Profiles for other programs.
+mod json;
+/// A running kernel's memory.
+mod memory;
 /// Frames for addresses.
 mod places;
 /// The plugin as a file.
 mod plugin;
 /// What the plugin writes.
 mod raw;
+/// What the machine's own kernel has seen.
+mod samples;
 /// The functions of a running kernel.
 mod symbols;
 
@@ -27,7 +34,10 @@ use ko::Symbolised;
 
 pub(crate) use annotate::nearest;
 pub use annotate::{Annotated, Line};
+pub use json::Document;
+pub(crate) use memory::Memory;
 pub(crate) use plugin::refusal;
+pub use samples::{Clock, Samples, Sampling};
 
 use crate::Lab;
 use crate::error::{Context, Error, Result};
@@ -56,11 +66,34 @@ impl Plugin {
     }
 }
 
-/// What was counted in one machine, as it was told there.
+/// How it is found out what a machine does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// Each instruction is counted, by the emulator.
+    Counted,
+    /// The machine's kernel looks where its processors are.
+    Sampled {
+        /// How often in a second, on each of them.
+        rate: u32,
+        /// Also in a machine that is emulated, whose time is the emulator's.
+        force: bool,
+    },
+}
+
+/// What was found out in a machine.
+#[derive(Debug, Clone)]
+pub enum Told {
+    /// What the plugin has written.
+    Counted(String),
+    /// What the kernel has seen.
+    Sampled(Samples),
+}
+
+/// What was counted, or sampled, in one machine, as it was told there.
 #[derive(Debug, Clone)]
 pub struct Counted {
-    /// What the plugin has written.
-    pub raw: String,
+    /// What it was.
+    pub told: Told,
     /// The machine's `/proc/kallsyms`.
     pub kallsyms: String,
     /// The module that was loaded.
@@ -98,8 +131,8 @@ pub(crate) const PROGRAM: &str = "[program]";
 /// The frame that interrupts begin with: what they interrupted has not called them.
 pub(crate) const INTERRUPT: &str = "[interrupt]";
 
-/// The header that has the runner of tests in a module.
-const RUNNER: &str = "vexlab/ktest_main.h";
+/// The headers that have what runs tests in a module, and what runs benchmarks.
+const RUNNERS: [&str; 2] = ["vexlab/ktest_main.h", "vexlab/kbench_main.h"];
 
 impl Frame {
     /// One that is no function.
@@ -132,22 +165,24 @@ impl Frame {
 }
 
 impl Frame {
-    /// Whether it is of what runs tests in a module.
+    /// Whether it is of what runs tests or benchmarks in a module.
     fn is_runner(&self) -> bool {
-        self.file.as_ref().is_some_and(|file| file.ends_with(RUNNER))
+        self.file.as_ref().is_some_and(|file| RUNNERS.iter().any(|runner| file.ends_with(runner)))
     }
 }
 
 /// A frame by its number.
 type FrameId = u32;
 
-/// Where the instructions were executed, by function.
+/// Where the instructions were executed, or the samples taken, by function.
 #[derive(Debug, Default)]
 pub struct Profile {
-    /// The instructions that were counted.
-    pub instructions: u64,
+    /// The instructions that were counted, or the samples.
+    pub total: u64,
     /// Those that [`Scope`] left out.
     pub outside: u64,
+    /// How samples were taken; nothing where instructions were counted.
+    pub sampling: Option<Sampling>,
     frames: Vec<Frame>,
     numbers: HashMap<Frame, FrameId>,
     /// Outermost first.
@@ -156,10 +191,11 @@ pub struct Profile {
     places: BTreeMap<(usize, u64), Instruction>,
 }
 
-/// An instruction, and how often it was executed.
+/// An instruction, and how often it was executed, or was about to be when a sample was taken.
 #[derive(Debug)]
 struct Instruction {
     executions: u64,
+    /// None where it isn't known what was there.
     bytes: Vec<u8>,
     /// The function with a symbol, and how far behind its beginning.
     symbol: String,
@@ -177,7 +213,7 @@ struct Instruction {
 pub struct Part {
     /// The function.
     pub frame: Frame,
-    /// Instructions of its own.
+    /// Instructions of its own, or samples.
     pub own: u64,
     /// The same with what it has called.
     pub total: u64,
@@ -194,32 +230,41 @@ impl Profile {
         for (machine, counted) in counted.iter().enumerate() {
             profile.add(machine, counted, scope, built)?;
         }
-        if profile.instructions == 0 {
+        if profile.total == 0 {
             return Err(profile.is_empty(scope));
         }
         Ok(profile)
     }
 
+    /// What is counted in it, in words.
+    pub fn unit(&self) -> &'static str {
+        if self.sampling.is_some() { "samples" } else { "instructions" }
+    }
+
     /// Why there is nothing in it.
     fn is_empty(&self, scope: Scope) -> Error {
-        match scope {
-            Scope::Module if self.outside > 0 => {
+        let longer = "what takes so little time is not seen: --repeat COUNT has tests carried out again and again, --rate \
+            HERTZ has it looked more often";
+        match (scope, self.sampling) {
+            (Scope::Module, None) if self.outside > 0 => {
                 let what =
                     format!("none of the {} instructions that were counted is the module's", self.outside);
                 Error::usage(what)
                     .with_remedy("`vexlab profile -- COMMAND` looks at all that the machine does")
             }
+            (Scope::Module, Some(_)) if self.outside > 0 => {
+                Error::usage(format!("none of the {} samples is in the module", self.outside))
+                    .with_remedy(longer)
+            }
+            (_, Some(_)) => Error::usage("the profile has no samples").with_remedy(format!(
+                "{longer}; of tests, those are sampled that are run one by one, by `ktests`, and programs, by `run`"
+            )),
             _ => Error::usage("the profile is empty: nothing was executed between its beginning and its end")
                 .with_remedy("name a test of the module's, or a command that does something in the kernel"),
         }
     }
 
     fn add(&mut self, machine: usize, counted: &Counted, scope: Scope, built: SystemTime) -> Result<()> {
-        let raw = Raw::parse(&counted.raw).map_err(|why| {
-            Error::lab("what was counted in QEMU is damaged")
-                .with_source(why)
-                .with_remedy("run it again; where the disk was full, `vexlab cache prune` makes space")
-        })?;
         let symbols = Symbols::parse(&counted.kallsyms).ok_or_else(|| {
             Error::lab("the kernel doesn't say in /proc/kallsyms where its functions are")
                 .with_remedy("a profile needs a kernel that was configured with CONFIG_KALLSYMS")
@@ -237,7 +282,17 @@ impl Profile {
         let index = file.as_ref().map(Symbolised::index);
         let module = counted.module.as_ref().zip(index.as_ref());
         let mut places = Places::new(symbols, module, built);
-        self.count(machine, &raw, &mut places, scope);
+        match &counted.told {
+            Told::Counted(text) => {
+                let raw = Raw::parse(text).map_err(|why| {
+                    Error::lab("what was counted in QEMU is damaged").with_source(why).with_remedy(
+                        "run it again; where the disk was full, `vexlab cache prune` makes space",
+                    )
+                })?;
+                self.count(machine, &raw, &mut places, scope);
+            }
+            Told::Sampled(samples) => self.sample(machine, samples, &mut places, scope),
+        }
         Ok(())
     }
 
@@ -256,26 +311,38 @@ impl Profile {
                     self.outside += instructions;
                     continue;
                 };
-                self.instructions += instructions;
+                self.total += instructions;
                 *self.stacks.entry(stack).or_default() += instructions;
                 for (address, bytes) in &leaf.instructions {
-                    let spot = places.spot(*address, true);
-                    let instruction = self.places.entry((machine, *address)).or_insert_with(|| Instruction {
-                        executions: 0,
-                        bytes: bytes.clone(),
-                        symbol: spot.symbol.clone(),
-                        offset: spot.offset,
-                        frames: leaf.frames.clone(),
-                        place: spot.place.clone(),
-                        target: annotate::target(*address, bytes).map(|target| {
-                            let spot = places.spot(target, true);
-                            (spot.symbol.clone(), spot.offset)
-                        }),
-                    });
-                    instruction.executions += executions;
+                    self.instruction(machine, *address, bytes, places).executions += executions;
                 }
             }
         }
+    }
+
+    /// The instruction at an address, which these bytes are where it is new.
+    fn instruction(
+        &mut self,
+        machine: usize,
+        address: u64,
+        bytes: &[u8],
+        places: &mut Places<'_>,
+    ) -> &mut Instruction {
+        let key = (machine, address);
+        let spot = places.spot(address, true);
+        let frames = if self.places.contains_key(&key) { Vec::new() } else { self.frames_of(&spot) };
+        self.places.entry(key).or_insert_with(|| Instruction {
+            executions: 0,
+            bytes: bytes.to_owned(),
+            symbol: spot.symbol.clone(),
+            offset: spot.offset,
+            frames,
+            place: spot.place.clone(),
+            target: annotate::target(address, bytes).map(|target| {
+                let spot = places.spot(target, true);
+                (spot.symbol.clone(), spot.offset)
+            }),
+        })
     }
 
     /// The frames of each call, outermost first.
@@ -345,7 +412,7 @@ impl Profile {
         }
     }
 
-    /// The functions, those with the most instructions of their own first.
+    /// The functions, those with the most of their own first.
     pub fn parts(&self) -> Vec<Part> {
         let mut parts: BTreeMap<(&str, Option<&str>), Part> = BTreeMap::new();
         for (stack, instructions) in &self.stacks {

@@ -36,12 +36,16 @@ pub(crate) fn refusal(qemu: &Path, said: &str) -> Option<Error> {
         (
             what,
             "use a QEMU that was built with plugins, as Debian's is: apt-get install --no-install-recommends \
-                qemu-system-x86",
+                qemu-system-x86; where KVM works, --sampled needs none",
         )
     } else if said.contains(OTHER) {
         let what =
             format!("{qemu} is too old for a profile: it does not tell a plugin all that one is made of");
-        (what, "use QEMU 9.1 or later; on Debian 12: apt-get install -t bookworm-backports qemu-system-x86")
+        (
+            what,
+            "use QEMU 9.1 or later; on Debian 12: apt-get install -t bookworm-backports qemu-system-x86; where KVM \
+                works, --sampled does with any",
+        )
     } else {
         return None;
     };
@@ -61,13 +65,13 @@ mod tests {
         let without = "qemu: plugin interface not enabled in this build";
         insta::assert_snapshot!(told(without).unwrap(), @"
         /usr/bin/qemu runs no plugins, and a profile is counted by one
-        help: use a QEMU that was built with plugins, as Debian's is: apt-get install --no-install-recommends qemu-system-x86
+        help: use a QEMU that was built with plugins, as Debian's is: apt-get install --no-install-recommends qemu-system-x86; where KVM works, --sampled needs none
         ");
         let old = "qemu: Could not load plugin x.so: plugin requires API version 3, but this QEMU supports only up to \
             version 1";
         insta::assert_snapshot!(told(old).unwrap(), @"
         /usr/bin/qemu is too old for a profile: it does not tell a plugin all that one is made of
-        help: use QEMU 9.1 or later; on Debian 12: apt-get install -t bookworm-backports qemu-system-x86
+        help: use QEMU 9.1 or later; on Debian 12: apt-get install -t bookworm-backports qemu-system-x86; where KVM works, --sampled does with any
         ");
         assert_eq!(told("qemu: could not allocate memory"), None);
     }

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
+use wire::samples::{Sampled, Stack, Summary};
+
 use super::*;
 
 const KALLSYMS: &str = "ffffffff81000000 T entry_SYSCALL_64\nffffffff81000100 t vfs_write\n\
@@ -12,10 +14,10 @@ const RAW: &str = "vexlab-profile 1\nblock 0 0 7 -\nblock 1 ffffffff81000104 2 9
     call 4 3 ffffffff81000210\ncount 0 0 1\ncount 1 1 3\ncount 2 2 5\ncount 3 3 100\ncount 4 4 9\nend\n";
 
 fn counted(raw: &str) -> Counted {
-    Counted { raw: raw.to_owned(), kallsyms: KALLSYMS.to_owned(), module: None }
+    Counted { told: Told::Counted(raw.to_owned()), kallsyms: KALLSYMS.to_owned(), module: None }
 }
 
-fn profile() -> Profile {
+pub(super) fn profile() -> Profile {
     Profile::of(&[counted(RAW)], Scope::Machine, SystemTime::UNIX_EPOCH).unwrap()
 }
 
@@ -50,7 +52,7 @@ fn a_function_has_its_own_and_what_it_called() {
 #[test]
 fn two_machines_are_added() {
     let both = Profile::of(&[counted(RAW), counted(RAW)], Scope::Machine, SystemTime::UNIX_EPOCH).unwrap();
-    assert_eq!(both.instructions, 2 * profile().instructions);
+    assert_eq!(both.total, 2 * profile().total);
     assert_eq!(both.parts().len(), profile().parts().len());
 }
 
@@ -111,4 +113,93 @@ fn what_is_wrong_with_a_profile_is_told() {
     nothing of a function `zzz` was executed
     help: the functions that were are in the list of the profile
     ");
+}
+
+/// As the agent sends it.
+fn sent(stacks: &[(u64, &[u64])], lost: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for (samples, addresses) in stacks {
+        let stack = Stack { samples: *samples, addresses: addresses.to_vec() };
+        bytes.extend(wire::encode(&Sampled::Stack(stack)).unwrap());
+    }
+    let summary = Summary { clock: Clock::Timer, lost, paused: 1 };
+    bytes.extend(wire::encode(&Sampled::End(summary)).unwrap());
+    bytes
+}
+
+const SYSCALL: u64 = 0xffff_ffff_8100_0020;
+const WRITE: u64 = 0xffff_ffff_8100_0150;
+const WORK: u64 = 0xffff_ffff_c000_0050;
+const SUM: u64 = 0xffff_ffff_c000_0102;
+
+/// A program, the kernel, the module's C and its Rust.
+fn samples() -> Samples {
+    let stacks: [(u64, &[u64]); 4] =
+        [(3, &[]), (1, &[WRITE, SYSCALL]), (2, &[WORK, WRITE, SYSCALL]), (40, &[SUM, WORK, WRITE, SYSCALL])];
+    let code = vec![(SUM - 2, vec![0x90, 0x90, 0xeb, 0xfe])];
+    Samples::read(&sent(&stacks, 5), 100).unwrap().with_code(code)
+}
+
+fn of_samples(samples: Samples, scope: Scope) -> Result<Profile> {
+    let counted = Counted { told: Told::Sampled(samples), kallsyms: KALLSYMS.to_owned(), module: None };
+    Profile::of(&[counted], scope, SystemTime::UNIX_EPOCH)
+}
+
+pub(super) fn sampled() -> Profile {
+    of_samples(samples(), Scope::Machine).unwrap()
+}
+
+#[test]
+fn samples_count_for_where_they_were_taken() {
+    insta::assert_snapshot!(sampled().folded(), @"
+    [program] 3
+    entry_SYSCALL_64;vfs_write 1
+    entry_SYSCALL_64;vfs_write;work [m] 2
+    entry_SYSCALL_64;vfs_write;work [m];m::sum [m] 40
+    ");
+    let sampling = Sampling { clock: Clock::Timer, rate: 100, lost: 5, paused: 1 };
+    assert_eq!((sampled().total, sampled().unit(), sampled().sampling), (46, "samples", Some(sampling)));
+}
+
+#[test]
+fn sampled_instructions_are_beside_those_that_were_not() {
+    let [Annotated { lines, .. }] = sampled().annotate("sum").unwrap().try_into().unwrap();
+    let told: Vec<_> = lines.iter().map(|line| format!("{line:?}")).collect();
+    insta::assert_snapshot!(told.join("\n"), @r#"
+    Instruction { executions: 0, offset: 0, text: "nop" }
+    Instruction { executions: 0, offset: 1, text: "nop" }
+    Instruction { executions: 40, offset: 2, text: "jmp +0x0002" }
+    "#);
+    // What the machine's memory holds there could not be read.
+    let [Annotated { lines, .. }] = sampled().annotate("work").unwrap().try_into().unwrap();
+    insta::assert_snapshot!(format!("{lines:?}"), @r#"[Instruction { executions: 2, offset: 80, text: "(unknown)" }]"#);
+}
+
+#[test]
+fn the_functions_that_were_sampled_are_looked_for_in_memory() {
+    assert_eq!(
+        samples().functions(KALLSYMS),
+        [(0xffff_ffff_8100_0100, 0x100), (0xffff_ffff_c000_0000, 0x100), (0xffff_ffff_c000_0100, 0x100)]
+    );
+}
+
+#[test]
+fn what_is_wrong_with_samples_is_told() {
+    let error = |samples, scope| told(&of_samples(samples, scope).unwrap_err());
+    let none = Samples::read(&sent(&[], 0), 100).unwrap();
+    insta::assert_snapshot!(error(none, Scope::Module), @"
+    the profile has no samples
+    help: what takes so little time is not seen: --repeat COUNT has tests carried out again and again, --rate HERTZ has it looked more often; of tests, those are sampled that are run one by one, by `ktests`, and programs, by `run`
+    ");
+    insta::assert_snapshot!(error(samples(), Scope::Module), @"
+    none of the 46 samples is in the module
+    help: what takes so little time is not seen: --repeat COUNT has tests carried out again and again, --rate HERTZ has it looked more often
+    ");
+    insta::assert_snapshot!(told(&sampled().annotate("summ").unwrap_err()), @"
+    no sample was taken in a function `summ` itself
+    help: there are: m::sum
+    ");
+    let cut = sent(&[(1, &[SUM])], 0);
+    insta::assert_snapshot!(Samples::read(&cut[..cut.len() - 1], 100).unwrap_err(), @"it has no end");
+    insta::assert_snapshot!(Samples::read(&[0xff; 8], 100).unwrap_err(), @"a message of 4294967295 bytes is announced, more than the 1048576 allowed");
 }

@@ -100,13 +100,19 @@ pub fn list_benches(lab: &Lab, project: &Project, kernel: &Kernel, order: &Order
     if names.is_empty() { Err(none_wanted(order)) } else { Ok(names) }
 }
 
-/// Carries benchmarks out in a machine in which is counted what is executed, one machine for each table that has wanted
-/// ones. Gives the first run that did not pass, or the last one, with all that was counted.
+/// Carries benchmarks out, so many times, in a machine in which it is found out what is executed, one machine for each table
+/// that has wanted ones. Gives the first run that did not pass, or the last one, with all that was found out.
 ///
 /// # Errors
 ///
 /// As [`bench`].
-pub(super) fn counted(lab: &Lab, project: &Project, kernel: &Kernel, order: &Order) -> Result<Record> {
+pub(super) fn counted(
+    lab: &Lab,
+    project: &Project,
+    kernel: &Kernel,
+    order: &Order,
+    repeat: u32,
+) -> Result<Record> {
     let mut counted = Vec::new();
     let mut last = None;
     for table in tables(project)?.iter().filter(|table| order.may_want(&table.name)) {
@@ -115,7 +121,8 @@ pub(super) fn counted(lab: &Lab, project: &Project, kernel: &Kernel, order: &Ord
         run.wait_for_boot()?;
         let outcome = run
             .load(&module)
-            .and_then(|()| run.carry_out_all(table, order))
+            .and_then(|()| run.begin_sampling())
+            .and_then(|()| (0..repeat).try_for_each(|_| run.carry_out_all(table, order)))
             .and_then(|()| run.take_counts())
             .and_then(|()| run.unload(&module))
             .and_then(|()| run.power_off(Some(&module)));
@@ -164,7 +171,7 @@ fn start<'a>(lab: &'a Lab, project: &Project, kernel: &'a Kernel, order: &Order)
     run.tell_results = false;
     run.what = project.called(options.build);
     run.allowed = options.allowed;
-    run.count_if(options.counts)?;
+    run.record_if(options.recorded)?;
     run.start(options.cold, &mut Kept::default())?;
     Ok(run)
 }
@@ -252,7 +259,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Carries the benchmarks of a table out that are wanted, each for about [`EXECUTED`] instructions.
+    /// Carries the benchmarks of a table out that are wanted: for some instructions each; or, to be sampled, for some time.
     fn carry_out_all(&mut self, table: &project::Bench, order: &Order) -> Step<()> {
         let limit = table.timeout.unwrap_or(self.timeouts.test);
         let names = self.benches(table, order)?;
@@ -260,16 +267,12 @@ impl Run<'_> {
             return Err(Trouble::new(Class::TestFailed, none_wanted(order).to_string()));
         }
         for name in names {
-            let mut file =
-                File { run: self, path: &table.kbenches, name: &name, limit, clock: Clock::Counter };
-            let samples = match file.samples(What::Body, &[1, 1, 2])? {
-                Ok(samples) => {
-                    let each = samples[2].ticks.saturating_sub(samples[1].ticks).max(1);
-                    file.samples(What::Body, &[EXECUTED.div_ceil(each)])?
-                }
-                Err(trouble) => Err(trouble),
+            let file = File { run: self, path: &table.kbenches, name: &name, limit, clock: Clock::Counter };
+            let carried_out = match order.mode {
+                Mode::Counted => file.execute()?,
+                Mode::Timed => file.spend_time()?,
             };
-            if let Err(trouble) = samples {
+            if let Err(trouble) = carried_out {
                 let why = format!("{}/{name} can't be carried out: {trouble}", table.name);
                 return Err(Trouble::new(Class::TestFailed, why));
             }
@@ -280,6 +283,10 @@ impl Run<'_> {
 
 /// About how many instructions of a benchmark are in a profile.
 const EXECUTED: u64 = 3_000_000;
+
+/// How long a benchmark is looked at, about, in nanoseconds: a piece is not so long that others would wait for it.
+const PIECE: u64 = 50_000_000;
+const PIECES: usize = 20;
 
 /// A benchmark in a file of the module's.
 struct File<'a, 'b> {
@@ -300,6 +307,27 @@ impl File<'_, '_> {
             Ok(text) => guest::samples(&text, turns.len()),
             Err(why) => Err(guest::Trouble::Failed(vec![why])),
         })
+    }
+
+    /// Carries it out for about [`EXECUTED`] instructions.
+    fn execute(mut self) -> Step<Measuring<()>> {
+        let samples = match self.samples(What::Body, &[1, 1, 2])? {
+            Ok(samples) => samples,
+            Err(trouble) => return Ok(Err(trouble)),
+        };
+        let each = samples[2].ticks.saturating_sub(samples[1].ticks).max(1);
+        Ok(self.samples(What::Body, &[EXECUTED.div_ceil(each)])?.map(drop))
+    }
+
+    /// Carries it out for [`PIECES`] of about [`PIECE`] nanoseconds, with interrupts on.
+    fn spend_time(mut self) -> Step<Measuring<()>> {
+        self.clock = Clock::Nanoseconds;
+        let each = match self.samples(What::Body, &[1, 10, 100])? {
+            Ok(samples) => (samples[2].ticks / 100).max(1),
+            Err(trouble) => return Ok(Err(trouble)),
+        };
+        self.clock = Clock::Off;
+        Ok(self.samples(What::Body, &[PIECE.div_ceil(each); PIECES])?.map(drop))
     }
 
     /// What a turn of a loop costs that is there instead of the benchmark.

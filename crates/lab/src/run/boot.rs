@@ -97,6 +97,7 @@ pub(super) fn describe(
         debugger: None,
         plugin: None,
         counted: wanted.counted,
+        fine_timers: false,
     };
     if accelerator.is_none() {
         machine.accelerator = accel::find(lab, &machine)?.accelerator();

@@ -44,7 +44,7 @@ use crate::error::{Error, Kind, Result};
 use crate::event::Event;
 use crate::kernel::Kernel;
 use crate::machine::{Accelerator, Machine};
-use crate::profile::Counted;
+use crate::profile::{Counted, Way};
 use crate::project::{self, Check, Manifest, Project};
 use crate::session::Session;
 use crate::share::{self, Shown};
@@ -114,8 +114,8 @@ pub struct Options {
     pub allowed: Kinds,
     /// Leave the project's own tests out.
     pub life_only: bool,
-    /// Count what is executed for tests and commands.
-    pub counts: bool,
+    /// Find out what is executed for tests and commands, in this way.
+    pub recorded: Option<Way>,
     /// Where the Rust side is compiled of a module that is built in a machine.
     pub rust: inside::RustFrom,
 }
@@ -157,7 +157,7 @@ pub struct Record {
     pub tests: Vec<TestResult>,
     /// What the kernel reported, in order.
     pub splats: Vec<Splat>,
-    /// What was counted, where that was asked for: for each machine.
+    /// What was counted or sampled, where that was asked for: for each machine.
     pub counted: Vec<Counted>,
     /// The console of the machine in which the worst was seen.
     pub console: PathBuf,
@@ -269,7 +269,7 @@ fn tested(
     run.what = project.called(options.build);
     run.allowed = options.allowed;
     run.looks = suite::life_wanted(&order.selection);
-    run.count_if(options.counts)?;
+    run.record_if(options.recorded)?;
     run.start(options.cold, kept)?;
     let module = Module::build(lab, &mut run, project, kernel, options)?;
     let dir = run.dir().to_owned();
@@ -397,7 +397,7 @@ fn command_in(
     let (lab, kernel) = (run.lab, run.kernel);
     run.tell_results = false;
     run.allowed = options.allowed;
-    run.count_if(options.counts)?;
+    run.record_if(options.recorded)?;
     run.start(options.cold, &mut Kept::default())?;
     let module = match project {
         Some(project) => Some(Module::build(lab, &mut run, project, kernel, options)?),
@@ -410,6 +410,7 @@ fn command_in(
         None => outcome,
     };
     let outcome = outcome
+        .and_then(|()| run.begin_sampling())
         .and_then(|()| run.program(process, terminal))
         .and_then(|()| run.take_counts())
         .and_then(|()| run.power_off(None));

@@ -1,19 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Runs in which what is executed is counted.
+//! Runs in which it is found out what is executed.
 
 use std::fs;
 
-use wire::{Process, Request};
+use wire::samples::Piece;
+use wire::{Decoder, Process, Reply, Request};
 
 use super::boot::Terminal;
-use super::steps::{Run, Step, lab_trouble};
-use super::{Kept, Options, Order, Record, Selection, command, list, test};
+use super::steps::{Run, Step, lab_trouble, unexpected};
+use super::trouble::Trouble;
+use super::{Kept, Options, Order, Record, Selection, command, errno_text, list, test};
 use crate::Lab;
-use crate::bench::{self, is_of};
+use crate::bench::{self, Mode, is_of};
 use crate::error::{Context, Error, Result};
 use crate::kernel::Kernel;
 use crate::machine::Accelerator;
-use crate::profile::{Counted, Plugin, Profile, Scope, nearest};
+use crate::profile::{Counted, Memory, Plugin, Profile, Samples, Scope, Told, Way, nearest};
 use crate::project::{Check, Project};
 use crate::session::Collect;
 use crate::share::Shown;
@@ -27,14 +29,20 @@ pub struct Profiled {
     pub profile: Option<Profile>,
 }
 
-/// Carries the project's tests out that are selected, one after another on one processor, and counts what each has
-/// the kernel and the module execute.
+/// Carries the project's tests out that are selected, one after another, and finds out what each has the kernel and the
+/// module execute.
 ///
 /// # Errors
 ///
-/// As [`test`]; with KVM; when no test is selected, or nothing was counted.
-pub fn profile_tests(lab: &Lab, project: &Project, kernel: &Kernel, order: &Order) -> Result<Profiled> {
-    let options = counting(order.options)?;
+/// As [`test`]; when no test is selected, or nothing was counted; and when a machine that is emulated is to be sampled.
+pub fn profile_tests(
+    lab: &Lab,
+    project: &Project,
+    kernel: &Kernel,
+    order: &Order,
+    way: Way,
+) -> Result<Profiled> {
+    let options = recording(order.options, way);
     let filters = &order.selection.filters;
     let tables = &project.manifest().benches;
     let names_benches = |word: &String| tables.iter().any(|table| is_of(word, &table.name));
@@ -43,7 +51,7 @@ pub fn profile_tests(lab: &Lab, project: &Project, kernel: &Kernel, order: &Orde
             let message = format!("`{test}` names no benchmark, and the other words do");
             return Err(Error::usage(message).with_remedy("profile tests and benchmarks one after the other"));
         }
-        return profile_benches(lab, project, kernel, options, filters);
+        return profile_benches(lab, project, kernel, options, &order.selection);
     }
     let selection = Selection { no_life: true, jobs: 1, ..order.selection.clone() };
     let order = Order { options, shown: order.shown.clone(), selection };
@@ -60,26 +68,32 @@ pub fn profile_tests(lab: &Lab, project: &Project, kernel: &Kernel, order: &Orde
     Ok(Profiled { record, profile: Some(profile) })
 }
 
-/// Carries benchmarks out, and counts what each has the kernel and the module execute.
+/// Carries benchmarks out, and finds out what each has the kernel and the module execute.
 fn profile_benches(
     lab: &Lab,
     project: &Project,
     kernel: &Kernel,
     options: Options,
-    filters: &[String],
+    selection: &Selection,
 ) -> Result<Profiled> {
-    let order = bench::Order { options, filters: filters.to_vec(), ..bench::Order::default() };
-    let record = super::bench::counted(lab, project, kernel, &order)?;
+    let mode = match options.recorded {
+        Some(Way::Sampled { .. }) => Mode::Timed,
+        _ => Mode::Counted,
+    };
+    let filters = selection.filters.clone();
+    let order = bench::Order { options, mode, filters, force: true };
+    let record = super::bench::counted(lab, project, kernel, &order, selection.repeat)?;
     let passed = record.class == Class::Passed;
     let profile = passed.then(|| profile_of(&record, Scope::Module)).transpose()?;
     Ok(Profiled { record, profile })
 }
 
-/// Runs a program as [`command`] does, and counts what the machine executes from its beginning to its end.
+/// Runs a program as [`command`] does, and finds out what the machine executes from its beginning to its end.
 ///
 /// # Errors
 ///
-/// As [`command`]; with KVM; when nothing was counted.
+/// As [`command`]; when nothing was counted; and when a machine that is emulated is to be sampled.
+#[expect(clippy::too_many_arguments, reason = "those of `command`, and one of its own")]
 pub fn profile_command(
     lab: &Lab,
     project: Option<&Project>,
@@ -88,8 +102,9 @@ pub fn profile_command(
     shown: &Shown,
     process: Process,
     terminal: &mut Terminal<'_>,
+    way: Way,
 ) -> Result<Profiled> {
-    let record = command(lab, project, kernel, counting(options)?, shown, process, terminal)?;
+    let record = command(lab, project, kernel, recording(options, way), shown, process, terminal)?;
     if record.class != Class::Passed {
         return Ok(Profiled { record, profile: None });
     }
@@ -97,13 +112,23 @@ pub fn profile_command(
     Ok(Profiled { record, profile: Some(profile) })
 }
 
-/// The options of a run in which is counted.
-fn counting(options: Options) -> Result<Options> {
-    if options.accelerator == Some(Accelerator::Kvm) {
-        return Err(Error::usage("a profile is counted by QEMU, which runs no instructions with KVM")
-            .with_remedy("leave `--accel kvm` away, or give `--accel tcg`: what is counted is the same"));
+impl Way {
+    /// The one that is asked for, or that goes with the accelerator: with KVM there is nobody to count.
+    pub fn choose(sampled: bool, accelerator: Option<Accelerator>, rate: u32, force: bool) -> Self {
+        match sampled || accelerator == Some(Accelerator::Kvm) {
+            true => Self::Sampled { rate, force },
+            false => Self::Counted,
+        }
     }
-    Ok(Options { accelerator: Some(Accelerator::Tcg), counts: true, ..options })
+}
+
+/// The options of a run in which it is found out what is executed.
+fn recording(options: Options, way: Way) -> Options {
+    let accelerator = match way {
+        Way::Counted => Some(Accelerator::Tcg),
+        Way::Sampled { .. } => options.accelerator,
+    };
+    Options { accelerator, recorded: Some(way), ..options }
 }
 
 /// Tests in the module are looked at from its first frame on; a program's are all that the machine does.
@@ -144,32 +169,131 @@ fn unknown_test(lab: &Lab, project: &Project, kernel: &Kernel, order: &Order) ->
 }
 
 impl Run<'_> {
-    /// Has the machine's emulator count, if it is to.
-    pub(super) fn count_if(&mut self, counts: bool) -> Result<()> {
-        if counts {
-            // Several processors would each count for themselves. With a clock that counts instructions, what the
-            // kernel does with time is the same each time.
-            self.machine.processors = 1;
-            self.machine.counted = true;
-            self.machine.plugin = Some(Plugin::provide(self.lab, self.dir())?);
-            self.machine.marker = crate::saved::Key::of(&self.machine)?.marker();
+    /// Has the machine's emulator count, or prepares to have its kernel sample, if that is wanted.
+    ///
+    /// # Errors
+    ///
+    /// When it can't be done here.
+    pub(super) fn record_if(&mut self, way: Option<Way>) -> Result<()> {
+        match way {
+            None => {}
+            Some(Way::Counted) => {
+                // Several processors would each count for themselves. With a clock that counts instructions, what the
+                // kernel does with time is the same each time.
+                self.machine.processors = 1;
+                self.machine.counted = true;
+                self.machine.plugin = Some(Plugin::provide(self.lab, self.dir())?);
+                self.machine.marker = crate::saved::Key::of(&self.machine)?.marker();
+            }
+            Some(Way::Sampled { rate, force }) => {
+                if self.machine.accelerator == Accelerator::Tcg && !force {
+                    return Err(Error::usage(
+                        "a machine that is emulated is not sampled: its time is that of QEMU's translator, not of a processor",
+                    )
+                    .with_remedy(
+                        "have each instruction counted, without --sampled; or have it done all the same with --force",
+                    ));
+                }
+                self.sampling = Some(rate);
+                self.machine.fine_timers = true;
+                self.machine.marker = crate::saved::Key::of(&self.machine)?.marker();
+            }
         }
         Ok(())
     }
 
-    /// Takes what was counted so far, and what the addresses in it mean.
-    pub(super) fn take_counts(&mut self) -> Step {
-        let Some(plugin) = self.machine.plugin.clone() else { return Ok(()) };
-        if !plugin.out.exists() {
-            return Ok(());
+    /// Has the machine's kernel sample what is carried out from now on, if that is wanted.
+    pub(super) fn begin_sampling(&mut self) -> Step {
+        let Some(rate) = self.sampling else { return Ok(()) };
+        let request = Request::Sample { rate };
+        match self.ask(&request, self.timeouts.boot, "sampling", &mut Collect::default())? {
+            Reply::Done => Ok(()),
+            Reply::Failed { action, errno } => Err(not_sampled(&action, errno)),
+            other => Err(unexpected("sampling", &other)),
         }
-        let raw = fs::read_to_string(&plugin.out).context(|| format!("read {}", plugin.out.display()));
-        let raw = raw.map_err(|error| lab_trouble(&error))?;
+    }
+
+    /// Takes what was counted or sampled so far, and what the addresses in it mean.
+    pub(super) fn take_counts(&mut self) -> Step {
+        let (told, kallsyms) = match (self.sampling, self.machine.plugin.clone()) {
+            (Some(rate), _) => {
+                let mut bytes = Collect::default();
+                self.ask(&Request::Samples, self.timeouts.boot, "the samples", &mut bytes)?;
+                let samples = Samples::read(&bytes.0, rate).map_err(|why| {
+                    Trouble::new(Class::LabFailed, "what was sampled in the machine is damaged")
+                        .because([why])
+                })?;
+                let kallsyms = self.kallsyms()?;
+                let code = self.code(samples.functions(&kallsyms))?;
+                (Told::Sampled(samples.with_code(code)), kallsyms)
+            }
+            (None, Some(plugin)) if plugin.out.exists() => {
+                let raw = fs::read_to_string(&plugin.out);
+                let raw = raw.context(|| format!("read {}", plugin.out.display()));
+                (Told::Counted(raw.map_err(|error| lab_trouble(&error))?), self.kallsyms()?)
+            }
+            _ => return Ok(()),
+        };
+        self.counted = Some(Counted { told, kallsyms, module: self.symbols.clone() });
+        Ok(())
+    }
+
+    fn kallsyms(&mut self) -> std::result::Result<String, Trouble> {
         let mut kallsyms = Collect::default();
         let request = Request::Read { path: "/proc/kallsyms".to_owned() };
         self.ask(&request, self.timeouts.boot, "the kernel's symbols", &mut kallsyms)?;
-        let kallsyms = String::from_utf8_lossy(&kallsyms.0).into_owned();
-        self.counted = Some(Counted { raw, kallsyms, module: self.symbols.clone() });
-        Ok(())
+        Ok(String::from_utf8_lossy(&kallsyms.0).into_owned())
+    }
+
+    /// What the kernel's memory holds from each address on; less where it can't be read, which a kernel may forbid.
+    fn code(&mut self, functions: Vec<(u64, u64)>) -> std::result::Result<Vec<(u64, Vec<u8>)>, Trouble> {
+        let head = self.pieces(vec![(0, Memory::HEAD)])?;
+        let memory = Memory::of(head.first().map_or(&[], Vec::as_slice));
+        let place = |&(begin, length): &(u64, u64)| Some((begin, (memory.offset(begin, length)?, length)));
+        let (begins, places): (Vec<u64>, Vec<_>) = functions.iter().filter_map(place).unzip();
+        let pieces = self.pieces(places)?;
+        Ok(begins.into_iter().zip(pieces).filter(|(_, bytes)| !bytes.is_empty()).collect())
+    }
+
+    /// Pieces of the machine's file with the kernel's memory.
+    fn pieces(&mut self, pieces: Vec<(u64, u64)>) -> std::result::Result<Vec<Vec<u8>>, Trouble> {
+        let mut bytes = Collect::default();
+        let request = Request::ReadAt { path: Memory::FILE.to_owned(), pieces };
+        self.ask(&request, self.timeouts.boot, "the kernel's memory", &mut bytes)?;
+        let mut decoder = Decoder::<Piece>::default();
+        decoder.push(&bytes.0);
+        Ok(std::iter::from_fn(|| decoder.next().ok().flatten()).map(|piece| piece.bytes).collect())
+    }
+}
+
+/// That the machine's kernel does not sample, and why.
+fn not_sampled(action: &str, errno: i32) -> Trouble {
+    let why = format!("{action}: {}", errno_text(errno));
+    let remedy = "samples need a kernel that was configured with CONFIG_PERF_EVENTS; to count instructions, without --sampled, needs nothing of it";
+    Trouble::new(Class::LabFailed, "the machine's kernel takes no samples").because([why, remedy.to_owned()])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn with_kvm_there_is_nobody_to_count() {
+        let choose = |sampled, accelerator| Way::choose(sampled, accelerator, 99, false);
+        let sampled = Way::Sampled { rate: 99, force: false };
+        assert_eq!(choose(false, None), Way::Counted);
+        assert_eq!(choose(false, Some(Accelerator::Tcg)), Way::Counted);
+        assert_eq!(choose(false, Some(Accelerator::Kvm)), sampled);
+        assert_eq!([choose(true, None), choose(true, Some(Accelerator::Tcg))], [sampled; 2]);
+    }
+
+    #[test]
+    fn a_kernel_that_takes_no_samples_is_told() {
+        let trouble = not_sampled("open perf events", 38);
+        insta::assert_snapshot!(trouble.reasons.join("\n"), @"
+        the machine's kernel takes no samples
+        open perf events: errno 38 (Function not implemented)
+        samples need a kernel that was configured with CONFIG_PERF_EVENTS; to count instructions, without --sampled, needs nothing of it
+        ");
     }
 }

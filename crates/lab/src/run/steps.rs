@@ -73,7 +73,9 @@ pub(super) struct Run<'a> {
     pub(super) before: Option<Listing>,
     /// The counters of the module, where it was built for coverage.
     pub(super) reading: Option<Reading>,
-    /// What was counted in the machine.
+    /// How often in a second its kernel is to sample, if it is.
+    pub(super) sampling: Option<u32>,
+    /// What was counted or sampled in the machine.
     pub(super) counted: Option<Counted>,
 }
 
@@ -138,6 +140,7 @@ impl<'a> Run<'a> {
             looks: false,
             before: None,
             reading: None,
+            sampling: None,
             counted: None,
         };
         run.phase(Phase::Provision, started.elapsed());

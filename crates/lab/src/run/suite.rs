@@ -155,7 +155,7 @@ impl<'a> Suite<'a> {
         let mut run = Run::prepare_in(dir, self.lab, Some(manifest), self.kernel, options.accelerator)?;
         run.symbols = Some(self.module.symbols.clone());
         run.allowed = options.allowed;
-        run.count_if(options.counts)?;
+        run.record_if(options.recorded)?;
         if let Some(from) = &from {
             run.take_disks(&self.disks(from))?;
         }
@@ -179,10 +179,13 @@ impl<'a> Suite<'a> {
         run.told = self.told.clone();
         run.wait_for_boot()?;
         let options = &self.order.options;
-        let loaded = run
-            .show(&self.order.shown)?
-            .and_then(|()| run.load(self.module))
-            .and_then(|()| if options.life_only || options.counts { Ok(()) } else { run.prove(self.module) });
+        let loaded = run.show(&self.order.shown)?.and_then(|()| run.load(self.module)).and_then(|()| {
+            match options.recorded {
+                Some(_) => run.begin_sampling(),
+                None if options.life_only => Ok(()),
+                None => run.prove(self.module),
+            }
+        });
         match loaded {
             Ok(()) => Ok(Some(Guest { run, used: false, testing: Duration::ZERO })),
             Err(trouble) => {

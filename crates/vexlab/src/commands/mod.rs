@@ -122,7 +122,7 @@ impl From<&RunArgs> for run::Options {
             kernel_decides: arguments.no_check,
             cold: arguments.cold,
             life_only: false,
-            counts: false,
+            recorded: None,
             rust: arguments.compiled.rust.into(),
             allowed: arguments.allow.iter().copied().collect(),
         }

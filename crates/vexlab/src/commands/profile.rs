@@ -7,7 +7,7 @@ use lab::Lab;
 use lab::cache::{make_dir, write_atomically};
 use lab::error::Result;
 use lab::event::Event;
-use lab::profile::Profile;
+use lab::profile::{Document, Profile, Way};
 use lab::project::Project;
 use lab::run::{self, Order, Profiled, Selection, Terminal};
 use lab::share::program;
@@ -16,21 +16,27 @@ use wire::{Process, Stream};
 
 use super::machine::{environment_of_ours, exit_status, one_kernel};
 use super::our_root;
-use crate::cli::ProfileArgs;
+use crate::cli::{ProfileArgs, ProfileFormat};
 use crate::output;
 use crate::terminal;
 
-/// Counts what tests or a command have the machine execute. Gives the exit status of `test` or of the command.
+/// Finds out what tests or a command have the machine execute. Gives the exit status of `test` or of the command.
 pub(crate) fn profile(lab: &Lab, dir: &Path, arguments: &ProfileArgs) -> Result<u8> {
     let project = if arguments.no_module { None } else { Some(Project::find(dir)?) };
     let root = our_root(&arguments.run, "profile")?;
     let kernel = one_kernel(lab, &arguments.run, project.as_ref())?;
+    let accelerator = arguments.run.accel.map(Into::into);
+    let way = Way::choose(arguments.sampled, accelerator, arguments.rate, arguments.force);
     let Profiled { record, profile } = match (&project, arguments.command.as_slice()) {
         (Some(project), []) => {
-            let selection = Selection { filters: arguments.tests.clone(), ..Selection::default() };
+            let selection = Selection {
+                filters: arguments.tests.clone(),
+                repeat: arguments.repeat,
+                ..Selection::default()
+            };
             let shown = Shown { root, ..Shown::default() };
             let order = Order { options: (&arguments.run).into(), shown, selection };
-            run::profile_tests(lab, project, &kernel, &order)?
+            run::profile_tests(lab, project, &kernel, &order, way)?
         }
         _ => {
             let mut process =
@@ -46,22 +52,43 @@ pub(crate) fn profile(lab: &Lab, dir: &Path, arguments: &ProfileArgs) -> Result<
             let mut show = |stream: Stream, bytes: &[u8]| lab.reporter.event(&Event::Output(stream, bytes));
             let mut terminal = Terminal { output: &mut show, input: &mut terminal::send_input };
             let options = (&arguments.run).into();
-            run::profile_command(lab, project.as_ref(), &kernel, options, &shown, process, &mut terminal)?
+            let project = project.as_ref();
+            run::profile_command(lab, project, &kernel, options, &shown, process, &mut terminal, way)?
         }
     };
     if let Some(profile) = &profile {
         let title = format!("{} on {}", record.module, record.kernel);
-        output::profile(&title, profile, arguments.top);
         let folder = match (&arguments.output, &project) {
             (Some(folder), _) => folder.clone(),
             (None, Some(project)) => project.output_dir().join(kernel.name()).join("profile"),
             (None, None) => record.dir.clone(),
         };
         let (stacks, graph) = write(profile, &title, &folder)?;
-        output::print(format!("\nstacks: {}\nflame graph: {}", stacks.display(), graph.display()));
-        for function in &arguments.annotate {
-            profile.annotate(function)?.iter().for_each(output::annotated);
+        let annotated = arguments.annotate.iter().map(|function| profile.annotate(function));
+        match arguments.format {
+            ProfileFormat::Text => {
+                output::profile(&title, profile, arguments.top);
+                output::print(format!("\nstacks: {}\nflame graph: {}", stacks.display(), graph.display()));
+                for functions in annotated {
+                    functions?.iter().for_each(output::annotated);
+                }
+            }
+            ProfileFormat::Json => {
+                let annotated = annotated.collect::<Result<Vec<_>>>()?.concat();
+                let document = Document {
+                    module: &record.module,
+                    kernel: &record.kernel,
+                    accelerator: record.accelerator,
+                    profile,
+                    stacks: &stacks,
+                    flame_graph: &graph,
+                    annotated: &annotated,
+                };
+                output::print_raw(document.json()?.as_bytes());
+            }
         }
+    } else if arguments.format == ProfileFormat::Json {
+        output::aside(&format!("{}: there is no profile; `vexlab log last` says more", record.class));
     }
     Ok(exit_status(&record))
 }

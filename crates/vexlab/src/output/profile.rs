@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use lab::profile::{Annotated, Line, Part, Profile};
+use lab::profile::{Annotated, Clock, Line, Part, Profile, Sampling};
 use lab::splat::Language;
 use report::text::plain;
 
@@ -12,12 +12,15 @@ use super::trace::name;
 /// A count is not wider.
 const COUNT: usize = 14;
 
-/// The functions with the most instructions, in lines, each with its end.
+/// The functions with the most, in lines, each with its end.
 pub(crate) fn render(title: &str, profile: &Profile, top: usize) -> String {
-    let all = profile.instructions;
-    let mut text = format!("{title}: {} instructions\n", grouped(all));
+    let all = profile.total;
+    let mut text = format!("{title}: {} {}\n", grouped(all), profile.unit());
     if profile.outside > 0 {
         let _ = writeln!(text, "and {} outside of the module, which are left out", grouped(profile.outside));
+    }
+    if let Some(sampling) = profile.sampling {
+        text.push_str(&sampled(sampling));
     }
     let _ = writeln!(text, "\n{:>COUNT$} {:>6}  {:>COUNT$} {:>6}         function", "own", "%", "total", "%");
     let parts = profile.parts();
@@ -27,6 +30,26 @@ pub(crate) fn render(title: &str, profile: &Profile, top: usize) -> String {
     if let Some(left) = parts.len().checked_sub(top).filter(|left| *left > 0) {
         let functions = if left == 1 { "function" } else { "functions" };
         let _ = writeln!(text, "{left:>COUNT$} more {functions}, which --top shows");
+    }
+    text
+}
+
+/// How samples were taken, and what is missing.
+fn sampled(Sampling { clock, rate, lost, paused }: Sampling) -> String {
+    let by = match clock {
+        Clock::Cycles => "by the processors' cycles".to_owned(),
+        Clock::Timer => "by a timer, as this machine counts no cycles: what runs with interrupts off counts for where they are \
+                         on again"
+            .to_owned(),
+    };
+    let mut text = format!("taken {} times a second, {by}\n", grouped(rate.into()));
+    if lost > 0 {
+        let _ = writeln!(text, "{} more were lost; a lower --rate loses fewer", grouped(lost));
+    }
+    if paused > 0 {
+        let times = if paused == 1 { "once".to_owned() } else { format!("{} times", grouped(paused)) };
+        let _ =
+            writeln!(text, "the kernel has paused it {times}, as it took too long; a lower --rate is kept");
     }
     text
 }
@@ -66,7 +89,7 @@ pub(crate) fn annotated(function: &Annotated) -> String {
                 writeln!(text, "{:>COUNT$}    +{offset:#06x}  {instruction}", grouped(*executions))
             }
             Line::Gap(bytes) => {
-                writeln!(text, "{:COUNT$}    ... {bytes} bytes not executed, or of other functions", "")
+                writeln!(text, "{:COUNT$}    ... {bytes} bytes not counted, or of other functions", "")
             }
         };
     }
@@ -90,7 +113,7 @@ fn grouped(number: u64) -> String {
 mod tests {
     use std::time::SystemTime;
 
-    use lab::profile::{Counted, Scope};
+    use lab::profile::{Counted, Scope, Told};
 
     use super::*;
 
@@ -103,9 +126,9 @@ mod tests {
     #[test]
     fn the_functions_with_the_most_instructions_come_first() {
         let counted = Counted {
-            raw: "vexlab-profile 1\nblock 0 0 250 -\nblock 1 ffffffff81000104 2 9090\ncall 1 0 ffffffff81000010\n\
+            told: Told::Counted("vexlab-profile 1\nblock 0 0 250 -\nblock 1 ffffffff81000104 2 9090\ncall 1 0 ffffffff81000010\n\
                 count 0 0 1\ncount 1 1 500\nend\n"
-                .to_owned(),
+                .to_owned()),
             kallsyms: "ffffffff81000000 T outer\nffffffff81000100 t inner\nffffffff81000200 t end\n".to_owned(),
             module: None,
         };
@@ -121,6 +144,18 @@ mod tests {
     }
 
     #[test]
+    fn how_samples_were_taken_is_said() {
+        let sampling = Sampling { clock: Clock::Cycles, rate: 3999, lost: 0, paused: 0 };
+        insta::assert_snapshot!(sampled(sampling), @"taken 3,999 times a second, by the processors' cycles");
+        let sampling = Sampling { clock: Clock::Timer, rate: 3999, lost: 1200, paused: 1 };
+        insta::assert_snapshot!(sampled(sampling), @"
+        taken 3,999 times a second, by a timer, as this machine counts no cycles: what runs with interrupts off counts for where they are on again
+        1,200 more were lost; a lower --rate loses fewer
+        the kernel has paused it once, as it took too long; a lower --rate is kept
+        ");
+    }
+
+    #[test]
     fn an_annotated_function_has_counts_beside_its_source() {
         let source = Line::Source { file: "a.c".into(), line: 7, text: Some("x += 1;".into()) };
         let instruction =
@@ -132,7 +167,7 @@ mod tests {
         count:
                         a.c:7  x += 1;
                 10,000    +0x0000  add $1,%eax
-                          ... 3 bytes not executed, or of other functions
+                          ... 3 bytes not counted, or of other functions
                      1    +0x0006  ret
         ");
     }
