@@ -20,6 +20,12 @@ const IMAGE: &str = "VEXLAB_TEST_IMAGE";
 /// Time for building an image and booting it, on a busy machine.
 const BUILD: Duration = Duration::from_secs(1800);
 
+/// Time for an image with a Rust compiler, and for `core` and `alloc` on an emulated processor.
+const COMPILE: Duration = Duration::from_secs(5400);
+
+/// An image with a Rust compiler that can build for its kernel.
+const WITH_RUST: &str = "debian-13-rust";
+
 pub(crate) fn tests() -> Vec<Trial> {
     let mut tests = vec![
         plain("image::names_are_listed", USUAL, names_are_listed),
@@ -35,6 +41,13 @@ pub(crate) fn tests() -> Vec<Trial> {
         tests.push(machine("image::a_whole_distribution", BUILD, a_whole_distribution));
         tests.push(machine("image::building_and_testing_inside", BUILD, building_and_testing_inside));
         tests.push(machine("image::what_is_built_inside_is_checked", BUILD, what_is_built_inside_is_checked));
+        tests.push(machine(
+            "image::what_the_kernel_says_inside_is_judged",
+            BUILD,
+            what_the_kernel_says_inside,
+        ));
+        tests.push(machine("image::without_a_rust_compiler", BUILD, without_a_rust_compiler));
+        tests.push(machine("image::rust_compiled_inside", COMPILE, rust_compiled_inside));
         tests.push(machine("image::commands_beside_the_module", BUILD, commands_beside_the_module));
         tests.push(machine("image::kept_in_the_background", BUILD, kept_in_the_background));
         tests.push(machine("image::commands_in_one_that_is_kept", BUILD, commands_in_one_that_is_kept));
@@ -50,6 +63,7 @@ fn names_are_listed(context: &Context) {
     status 0
     debian-12          not here                           Debian 12 with its generic kernel, headers and compiler
     debian-13          not here                           Debian 13 with its generic kernel, headers and compiler
+    debian-13-rust     not here                           the same with a Rust compiler that can build for its kernel
     ");
     let ended =
         context.vexlab(["image", "remove", "debian-12"]).env("XDG_CACHE_HOME", context.empty_cache()).run();
@@ -72,7 +86,7 @@ fn what_is_no_image(context: &Context) {
     insta::assert_snapshot!(run("debian12"), @r"
     status 2
     error: there is no image called debian12
-      help: did you mean debian-12? there are: debian-12, debian-13; the image of a vendor is named by its path: ./debian12.qcow2
+      help: did you mean debian-12? there are: debian-12, debian-13, debian-13-rust; the image of a vendor is named by its path: ./debian12.qcow2
     ");
     insta::assert_snapshot!(run("./none.qcow2"), @r"
     status 2
@@ -90,7 +104,7 @@ fn what_is_no_image(context: &Context) {
     insta::assert_snapshot!(ended.told(), @r"
     status 2
     error: there is no recipe for an image called debian-11
-      help: did you mean debian-13? there are: debian-12, debian-13
+      help: did you mean debian-13? there are: debian-12, debian-13, debian-13-rust
     ");
 }
 
@@ -139,6 +153,28 @@ fn what_does_not_go_with_one(context: &Context) {
         let words = format!("error: {what} does not go with the image debian-12");
         assert!(refused.starts_with("status 2") && refused.contains(&words), "{refused}");
         let refused = told(&[&["test", "--in", "debian-12"], arguments].concat());
+        assert!(refused.starts_with("status 2") && refused.contains("cannot be used with"), "{refused}");
+    }
+    insta::assert_snapshot!(told(&["test", "--rust", "inside"]), @r"
+    status 2
+    error: --rust inside is for a machine with a distribution
+      help: name an image with --root, or such a machine with `build --in` or `test --in`
+    ");
+    let same = told(&["test", "--rust", "inside"]);
+    for arguments in [&["build"][..], &["shell"], &["gdb"], &["test", "--watch"], &["run", "--", "true"]] {
+        let (command, rest) = arguments.split_first().expect("a command");
+        assert_eq!(told(&[&[command, "--rust", "inside"], rest].concat()), same, "{arguments:?}");
+    }
+    insta::assert_snapshot!(told(&["build", "--rust", "inside", "--in", "debian-12"]), @r"
+    status 2
+    error: good_c has no Rust side that could be compiled inside
+      help: leave `--rust inside` away, or name the crate under [rust] in vexlab.toml
+    ");
+    for arguments in [
+        &["build", "--c-only", "--rust", "inside"][..],
+        &["run", "--no-module", "--rust", "inside", "--", "true"],
+    ] {
+        let refused = told(arguments);
         assert!(refused.starts_with("status 2") && refused.contains("cannot be used with"), "{refused}");
     }
     insta::assert_snapshot!(told(&["run", "--root", "debian-12", "--src=/usr", "--", "true"]), @r"
@@ -282,10 +318,14 @@ fn digest(path: &Path) -> String {
 /// The image of the shared cache, built once.
 fn image(context: &Context) -> (String, PathBuf) {
     let name = std::env::var(IMAGE).expect("it is set");
-    let ended = context.vexlab(["image", "build", &name]).run();
-    assert_eq!(ended.status, 0, "{ended}");
+    provide(context, &name);
     let disk = context.cache().join("vexlab/cloud-images").join(&name).join("disk.img");
     (name, disk)
+}
+
+fn provide(context: &Context, image: &str) {
+    let ended = context.vexlab(["image", "build", image]).run();
+    assert_eq!(ended.status, 0, "{ended}");
 }
 
 fn a_whole_distribution(context: &Context) {
@@ -375,6 +415,125 @@ fn what_is_built_inside_is_checked(context: &Context) {
     assert!(!built.stderr.contains("not all is checked"), "{built}");
     let (module, _) = built.stdout.split_once(" for ").expect("it says where the module is");
     assert!(fs::read(module).is_ok_and(|bytes| bytes.starts_with(b"\x7fELF")), "{built}");
+}
+
+/// What a tiny machine's run fails for, a distribution's does, too: what was expected and has not come, and what only the
+/// kernel's taint tells.
+fn what_the_kernel_says_inside(context: &Context) {
+    let (name, _) = image(context);
+    let test = |dir: &Path| context.vexlab(["test", "--in", &name]).dir(dir).run();
+    let ended = test(&context.case("taints"));
+    for part in ["  ok   unload", "kernel-warning: taints on", "kernel: taint W, of which no report tells"] {
+        assert!(ended.status == 13 && ended.stdout.contains(part), "{part}: {ended}");
+    }
+    let ended = test(&context.case("expected_in_vain"));
+    let words =
+        "no bug with `` in its title came, which was expected: the module is to notice that it is misused";
+    for part in [" FAIL  trigger", words, "test-failed: expected_in_vain on"] {
+        assert!(ended.status == 1 && ended.stdout.contains(part), "{part}: {ended}");
+    }
+    let ended = test(&context.case("expected_warning"));
+    assert!(ended.status == 0 && ended.stdout.contains("  ok   trigger"), "{ended}");
+
+    // What one test of a file is expected to do is expected of that test alone.
+    let dir = context.case("ktests_expected");
+    let manifest = dir.join("vexlab.toml");
+    let text = fs::read_to_string(&manifest).expect("the case has one");
+    let text = text.replace("ktests_expected.oopses", "ktests_expected.before");
+    fs::write(&manifest, text).expect("the copy can be written");
+    let code = dir.join("ktests_expected.c");
+    let text =
+        fs::read_to_string(&code).expect("the case has one").replace("*(int *)READ_ONCE(nowhere) = 1;", "");
+    fs::write(&code, text).expect("the copy can be written");
+    let ended = test(&dir);
+    for part in [
+        " FAIL  kernel/ktests_expected.before",
+        "  ok   kernel/ktests_expected.then",
+        "came, which was expected",
+    ] {
+        assert!(ended.status == 1 && ended.stdout.contains(part), "{part}: {ended}");
+    }
+}
+
+/// Nothing else takes the place of a compiler that is not there, or will not do.
+fn without_a_rust_compiler(context: &Context) {
+    let kept = Kept::start(context, "suite-image-no-rust", "good_rust", &[]);
+    let build = || {
+        let ended = kept.call(&["build", "--rust", "inside", "--in", kept.name]).run();
+        assert!(!ended.stdout.contains(".ko"), "{ended}");
+        ended.told()
+    };
+    insta::assert_snapshot!(build(), @r"
+    status 20
+    error: the machine suite-image-no-rust has no rustc and no cargo: looked for in /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/root/.cargo/bin
+      help: `vexlab image build debian-13-rust` makes an image that has what it takes; or compile the Rust side here: --rust host
+    ");
+    let script = r#"for name in rustc cargo; do
+        printf '#!/bin/sh\necho release: 1.63.0\n' >/usr/local/bin/$name
+        chmod 755 /usr/local/bin/$name
+    done"#;
+    kept.prints(&["sh", "-c", script]);
+    let told = build();
+    let words = "rustc 1.63.0 (/usr/local/bin/rustc) in the machine suite-image-no-rust does not know what code for its";
+    assert!(told.starts_with("status 20\n") && told.contains(words) && told.contains("-Zplt, "), "{told}");
+}
+
+/// The Rust side is made by the machine's own compiler, and is held to what it is when it is made here.
+fn rust_compiled_inside(context: &Context) {
+    provide(context, WITH_RUST);
+    let kept = Kept::of(context, WITH_RUST, "suite-image-rust", "good_rust", &["--memory", "2G"]);
+    let call = |command: &str| kept.call(&[command, "--rust", "inside", "--in", kept.name]).run();
+    let note = "the crate rust was compiled in suite-image-rust, by its rustc 1.";
+    let ended = call("test");
+    for part in ["  ok   load", "  ok   proof", "  ok   rust-computes", "  ok   unload"] {
+        assert!(ended.status == 0 && ended.stdout.contains(part), "{part}: {ended}");
+    }
+    assert!(ended.stderr.contains(note), "{ended}");
+    let verdict = "passed: good_rust, its Rust compiled inside, on suite-image-rust";
+    assert!(ended.stdout.contains(verdict), "{ended}");
+
+    let code = kept.dir.join("rust/src/lib.rs");
+    let text = fs::read_to_string(&code).expect("the case has one");
+    let edit = |from: &str, to: &str| {
+        assert!(text.contains(from), "{from}");
+        fs::write(&code, text.replace(from, to)).expect("the copy can be written");
+    };
+    edit("    a\n}", "    a + 1\n}");
+    let ended = call("test");
+    assert!(
+        ended.status == 1 && ended.stdout.contains(" FAIL  rust-computes"),
+        "what was edited is seen: {ended}"
+    );
+    edit("    a\n}", "    no_such_thing\n}");
+    let ended = call("build");
+    let place = code.display().to_string();
+    let told = &ended.stderr;
+    assert!(
+        ended.status == 10 && told.contains("the Rust build of good_rust in suite-image-rust failed"),
+        "{ended}"
+    );
+    assert!(
+        told.contains("no_such_thing") && (told.contains(&place) || told.contains("src/lib.rs:")),
+        "{ended}"
+    );
+    edit("fn good_rust_count(questions: u32)", "fn good_rust_count(questions: u64)");
+    let ended = call("build");
+    assert!(ended.status == 10 && ended.stderr.contains("the header and the Rust side differ"), "{ended}");
+
+    edit("    a\n}", "    a\n}");
+    let manifest = kept.dir.join("rust/Cargo.toml");
+    let crates = fs::read_to_string(&manifest).expect("the case has one");
+    let newer = crates.replace("edition = \"2024\"", "edition = \"2024\"\nrust-version = \"1.999\"");
+    fs::write(&manifest, newer).expect("the copy can be written");
+    let ended = call("build");
+    let words = "is too old: the crate is for 1.999 and later, as its Cargo.toml says";
+    assert!(ended.status == 20 && ended.stderr.contains(words), "{ended}");
+    fs::write(&manifest, crates).expect("the copy can be written");
+    kept.prints(&["rm", "/usr/lib/rustlib/src/rust"]);
+    let ended = call("build");
+    let words =
+        "comes without the source of `core` and `alloc`: /usr/lib/rustlib/src/rust/library is not there";
+    assert!(ended.status == 20 && ended.stderr.contains(words), "{ended}");
 }
 
 /// `run` and `shell` in a fresh machine are what they are in a tiny one.
@@ -483,9 +642,13 @@ struct Kept<'a> {
 impl<'a> Kept<'a> {
     fn start(context: &'a Context, name: &'static str, case: &str, more: &[&str]) -> Self {
         let (image, _) = image(context);
+        Self::of(context, &image, name, case, more)
+    }
+
+    fn of(context: &'a Context, image: &str, name: &'static str, case: &str, more: &[&str]) -> Self {
         let kept = Self { context, name, dir: context.case(case) };
         kept.call(&["rm", "--force", name]).run();
-        let ended = kept.call(&["up", name, "--root", &image]).args(more).run();
+        let ended = kept.call(&["up", name, "--root", image]).args(more).run();
         assert_eq!(ended.status, 0, "{ended}");
         kept
     }

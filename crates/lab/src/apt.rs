@@ -70,6 +70,9 @@ pub const TRIXIE: Suites = Suites { name: "trixie", suites: &["trixie"] };
 /// Debian 13 with its security updates.
 pub const TRIXIE_SECURITY: Suites =
     Suites { name: "trixie-security", suites: &["trixie", "trixie-security"] };
+/// The same with newer packages, which are installed only where that suite is named for them.
+pub const TRIXIE_AND_BACKPORTS: Suites =
+    Suites { name: "trixie-and-backports", suites: &["trixie", "trixie-security", "trixie-backports"] };
 /// Debian 14.
 pub const FORKY: Suites = Suites { name: "forky", suites: &["forky"] };
 /// Debian unstable.

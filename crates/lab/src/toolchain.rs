@@ -24,7 +24,7 @@ use crate::process::Program;
 use remembered::{Answer, Question};
 
 /// Where the source of the library is in a sysroot.
-const LIBRARY: &str = "lib/rustlib/src/rust/library";
+pub(crate) const LIBRARY: &str = "lib/rustlib/src/rust/library";
 
 /// Where `rust-src` is looked for, in this order.
 const SUITES: [Suites; 5] =
@@ -124,7 +124,7 @@ fn ask(lab: &Lab, rustc: &Path, arguments: &[&str], dir: &Path) -> Result<String
 }
 
 /// Version and commit from what `rustc -vV` prints.
-fn parse_version(text: &str) -> Result<(String, String)> {
+pub(crate) fn parse_version(text: &str) -> Result<(String, String)> {
     let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
     let version = field("release:")
         .filter(|v| v.chars().all(|c| c.is_ascii_alphanumeric() || ".-+".contains(c)))

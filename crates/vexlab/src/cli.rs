@@ -210,6 +210,9 @@ pub(crate) struct BuildCommand {
     pub(crate) inside: Option<String>,
 
     #[command(flatten)]
+    pub(crate) compiled: Compiled,
+
+    #[command(flatten)]
     pub(crate) whole: WholeArgs,
 }
 
@@ -270,6 +273,9 @@ pub(crate) struct RunArgs {
     pub(crate) allow: Vec<Kind>,
 
     #[command(flatten)]
+    pub(crate) compiled: Compiled,
+
+    #[command(flatten)]
     pub(crate) whole: WholeArgs,
 }
 
@@ -298,6 +304,23 @@ impl FromStr for Root {
 
 /// Over the arguments that are for one.
 const DISTRIBUTION: &str = "For a distribution (--root IMAGE)";
+
+/// How a module is compiled that is built in a machine with a distribution.
+#[derive(Debug, Args)]
+pub(crate) struct Compiled {
+    /// Where the module's Rust side is compiled: here, or by the machine's own compiler
+    #[arg(long, value_name = "WHERE", default_value = "host", conflicts_with = "c_only", help_heading = DISTRIBUTION)]
+    pub(crate) rust: RustFrom,
+}
+
+/// Where a Rust side is compiled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RustFrom {
+    /// On this host, by the compiler that the project uses here
+    Host,
+    /// In the machine, by the rustc and cargo that it has, with its rust-src
+    Inside,
+}
 
 /// What a machine with a distribution is made with.
 #[derive(Debug, Args)]
@@ -566,7 +589,7 @@ pub(crate) struct CommandArgs {
     pub(crate) run: RunArgs,
 
     /// Load no module; no project is needed then
-    #[arg(long)]
+    #[arg(long, conflicts_with = "rust")]
     pub(crate) no_module: bool,
 
     #[command(flatten)]
@@ -583,7 +606,7 @@ pub(crate) struct ShellArgs {
     #[arg(
         value_name = "NAME",
         conflicts_with_all = ["kernel", "c_only", "minimal", "accel", "cold", "root", "no_check", "allow", "no_module",
-            "memory", "processors", "package", "limit"]
+            "memory", "processors", "package", "limit", "rust"]
     )]
     pub(crate) name: Option<String>,
 
@@ -591,7 +614,7 @@ pub(crate) struct ShellArgs {
     pub(crate) run: RunArgs,
 
     /// Load no module; no project is needed then
-    #[arg(long)]
+    #[arg(long, conflicts_with = "rust")]
     pub(crate) no_module: bool,
 
     #[command(flatten)]

@@ -120,7 +120,7 @@ pub(super) fn object_for_elsewhere(build: &Build<'_>, library: &Library) -> Resu
 }
 
 fn object_with(build: &Build<'_>, library: &Library, kernel: Option<&Kernel>) -> Result<Object> {
-    let dir = build.dir.join("rust");
+    let dir = library.archive.parent().unwrap_or(&build.dir);
     let (path, list) = (dir.join(LINKED), dir.join(EXPORTS));
     let mut fingerprint = Fingerprint::default();
     fingerprint.text(&library.fingerprint).file(&library.archive).text(SCRIPT);
@@ -139,7 +139,7 @@ fn object_with(build: &Build<'_>, library: &Library, kernel: Option<&Kernel>) ->
     }
     let (lab, limit) = (build.lab, build.limit());
     let coverage = build.options.coverage;
-    let link = Link { lab, archive, exports: &exports, kernel, limit, coverage, dir: &dir };
+    let link = Link { lab, archive, exports: &exports, kernel, limit, coverage, dir };
     let (path, relaxed) = link.run()?;
     stamp.store()?;
     Ok(Object { path, exports, relaxed })

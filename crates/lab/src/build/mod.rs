@@ -8,6 +8,7 @@
 
 pub(crate) mod boundary;
 pub(crate) mod coverage;
+mod elsewhere;
 pub(crate) mod fingerprint;
 mod flags;
 mod header;
@@ -25,6 +26,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 pub use coverage::Counting;
+pub(crate) use elsewhere::{COMPILED, RustPart, RustTask, from_folder, library_script, rust_part};
 pub use flags::{TARGET, objtool_arguments, rust_flags};
 pub(crate) use kbuild::{C_ONLY, compiler_output, sources};
 pub use link::{Object, link};
@@ -177,55 +179,6 @@ fn library(build: &Build<'_>, manifest: &project::Rust) -> Result<(rust::Library
             .unwrap_or_else(|_| Err(Error::lab("the comparison of the interface broke off")));
         Ok((library, Some(compared)))
     })
-}
-
-/// The Rust side of a module that is built in a machine, and what is to be done with it there.
-#[derive(Debug, Clone)]
-pub(crate) struct RustPart {
-    /// The linked object.
-    pub(crate) object: PathBuf,
-    /// Its name in the folder with the Kbuild file.
-    pub(crate) name: String,
-    /// Its exported functions.
-    pub(crate) exports: Vec<String>,
-    /// The key that was compiled into it.
-    pub(crate) key: ProofKey,
-    /// The arguments with which the kernel's objtool has to look at it, if it has to.
-    pub(crate) objtool: Option<Vec<String>>,
-    /// The files of a module that compiles only if the header and the Rust side agree; none without a header.
-    pub(crate) interface: Vec<(&'static str, Vec<u8>)>,
-}
-
-/// Builds the Rust side for a kernel of which only the configuration is here. The project is seen at `source` where the
-/// rest is built.
-///
-/// # Errors
-///
-/// When it does not build.
-pub(crate) fn rust_part(
-    lab: &Lab,
-    project: &Project,
-    kernel: &Kernel,
-    options: Options,
-    source: &Path,
-) -> Result<Option<RustPart>> {
-    let Some(manifest) = project.manifest().rust.as_ref().filter(|_| !options.c_only) else {
-        return Ok(None);
-    };
-    let build = Build::new(lab, project, kernel, options)?;
-    let _lock = build.lock()?;
-    let source_crate = rust::Crate::find(&build, manifest)?;
-    let library = source_crate.fresh().map_or_else(|| source_crate.build(), Ok)?;
-    let object = link::object_for_elsewhere(&build, &library)?;
-    let interface = interface::files(&build, manifest, &library, &object, source)?;
-    Ok(Some(RustPart {
-        object: object.path,
-        name: manifest.object.clone(),
-        exports: object.exports,
-        key: library.key,
-        objtool: objtool_arguments(kernel.config()),
-        interface,
-    }))
 }
 
 /// How the folders of builds without the Rust side, with a minimal one, with the module's tests, and for coverage end, in

@@ -11,7 +11,7 @@ use super::{Build, Options, ProofKey, TARGET, coverage, ktest, rust_flags};
 use crate::cache::{Lock, make_dir, write_atomically};
 use crate::error::{Context, Error, Result};
 use crate::process::Program;
-use crate::project::Rust;
+use crate::project::{Project, Rust};
 use crate::toolchain::{self, RustToolchain};
 
 /// The cargo feature that gives the smallest object.
@@ -53,11 +53,7 @@ pub(super) struct Crate<'a> {
 impl<'a> Crate<'a> {
     /// Finds the crate and its compiler.
     pub(super) fn find(build: &'a Build<'a>, manifest: &'a Rust) -> Result<Self> {
-        let dir = build.project.root().join(&manifest.dir);
-        if !dir.join("Cargo.toml").is_file() {
-            return Err(Error::usage(format!("the crate's folder {} has no Cargo.toml", dir.display()))
-                .with_remedy("set `crate` under [rust] in vexlab.toml to the folder that has it"));
-        }
+        let dir = crate_dir(build.project, manifest)?;
         let out = build.dir.join("rust");
         make_dir(&out)?;
         Ok(Self {
@@ -122,7 +118,7 @@ impl<'a> Crate<'a> {
     fn stamp(&self, sources: &BTreeSet<PathBuf>, settled: bool) -> Stamp {
         let mut fingerprint = Fingerprint::default();
         fingerprint.text(identity(&self.toolchain)).text(self.flags.join(" ")).text(self.arguments.join(" "));
-        fingerprint.text(self.key_text());
+        fingerprint.text(key_text(&self.key));
         if self.build.options.coverage {
             fingerprint.text(coverage::rust_text());
         }
@@ -133,10 +129,6 @@ impl<'a> Crate<'a> {
             fingerprint.text("changed while it was compiled");
         }
         Stamp::new(self.out.join("stamp"), fingerprint)
-    }
-
-    fn key_text(&self) -> String {
-        self.key.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// `core` and `alloc` are the same for every crate that is built with these flags: one folder serves all.
@@ -180,10 +172,10 @@ impl<'a> Crate<'a> {
         if self.build.options.coverage {
             program = program.env("RUSTC_WRAPPER", coverage::rust_stand_in(self.build)?);
         }
+        let settings = settings(&self.flags, &self.key);
+        let program = settings.into_iter().fold(program, |program, (name, value)| program.env(name, value));
         Ok(program
             .env("RUSTC", &self.toolchain.rustc)
-            // `-Z` flags are for nightly compilers, unless one is told that it may.
-            .env("RUSTC_BOOTSTRAP", "1")
             .env_remove("RUSTC_WORKSPACE_WRAPPER")
             .env_remove("CARGO_BUILD_TARGET")
             .env_remove("RUSTUP_TOOLCHAIN")
@@ -191,17 +183,39 @@ impl<'a> Crate<'a> {
             .args(["--artifact-dir".as_ref(), self.out.as_os_str()])
             .dir(&self.dir)
             .env("CARGO_TARGET_DIR", target_dir)
-            .env("CARGO_ENCODED_RUSTFLAGS", self.flags.join("\u{1f}"))
-            // One profile for every crate: what a kernel needs is not the crate's to choose, and `core` and
-            // `alloc` are then built once for all. Optimising across crates also does away with the
-            // allocator's shim functions, of which objtool can't see that one never returns.
-            .env("CARGO_PROFILE_RELEASE_PANIC", "abort")
-            .env("CARGO_PROFILE_RELEASE_LTO", "fat")
-            .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1")
-            .env(KEY_VARIABLE, self.key_text())
             .merged()
             .limit(self.build.limit()))
     }
+}
+
+/// The folder of a project's crate.
+pub(super) fn crate_dir(project: &Project, manifest: &Rust) -> Result<PathBuf> {
+    let dir = project.root().join(&manifest.dir);
+    if dir.join("Cargo.toml").is_file() {
+        return Ok(dir);
+    }
+    Err(Error::usage(format!("the crate's folder {} has no Cargo.toml", dir.display()))
+        .with_remedy("set `crate` under [rust] in vexlab.toml to the folder that has it"))
+}
+
+/// What cargo is told in its environment, wherever it runs.
+pub(super) fn settings(flags: &[String], key: &ProofKey) -> [(&'static str, String); 6] {
+    [
+        // `-Z` flags are for nightly compilers, unless one is told that it may.
+        ("RUSTC_BOOTSTRAP", "1".to_owned()),
+        ("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}")),
+        // One profile for every crate: what a kernel needs is not the crate's to choose, and `core` and
+        // `alloc` are then built once for all. Optimising across crates also does away with the
+        // allocator's shim functions, of which objtool can't see that one never returns.
+        ("CARGO_PROFILE_RELEASE_PANIC", "abort".to_owned()),
+        ("CARGO_PROFILE_RELEASE_LTO", "fat".to_owned()),
+        ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1".to_owned()),
+        (KEY_VARIABLE, key_text(key)),
+    ]
+}
+
+fn key_text(key: &ProofKey) -> String {
+    key.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Whether cargo means by this name one of the libraries that are the same for all: `core-0123456789abcdef`.
@@ -229,16 +243,22 @@ fn identity(toolchain: &RustToolchain) -> String {
 /// What a crate depends on has the lines of its code in its debug information, and nothing else.
 const LIBRARIES: &str = "profile.release.package.'*'.debug = 'line-tables-only'";
 
-/// `tests` is the feature that has the tests, if they are to be built.
-fn cargo_arguments(manifest: &Rust, options: Options, tests: Option<&str>) -> Vec<String> {
+/// What cargo is told whatever it compiles.
+pub(super) fn common_arguments() -> Vec<String> {
     let mut arguments: Vec<String> =
         ["build", "--release", "--quiet", "--color=never"].map(str::to_owned).to_vec();
     arguments.extend(["-Zbuild-std=core,alloc", "-Zunstable-options", "--target", TARGET].map(str::to_owned));
+    arguments.extend(["--config", LIBRARIES].map(str::to_owned));
+    arguments
+}
+
+/// `tests` is the feature that has the tests, if they are to be built.
+pub(super) fn cargo_arguments(manifest: &Rust, options: Options, tests: Option<&str>) -> Vec<String> {
+    let mut arguments = common_arguments();
     // Where no header is compared with the crate, its debug information is to be: that has the types of its
     // functions.
     let debug = if manifest.header.is_some() { "line-tables-only" } else { "full" };
     arguments.extend(["--config".to_owned(), format!("profile.release.debug = '{debug}'")]);
-    arguments.extend(["--config", LIBRARIES].map(str::to_owned));
     if let Some(package) = &manifest.package {
         arguments.extend(["--package".to_owned(), package.clone()]);
     }
@@ -305,7 +325,7 @@ pub(super) fn manifests(files: &BTreeSet<PathBuf>, crate_dir: &Path) -> BTreeSet
 }
 
 /// The project's key: made once, 128 random bits.
-fn proof_key(path: &Path) -> Result<ProofKey> {
+pub(super) fn proof_key(path: &Path) -> Result<ProofKey> {
     if let Ok(bytes) = fs::read(path)
         && let Ok(key) = ProofKey::try_from(bytes.as_slice())
     {

@@ -112,7 +112,7 @@ mod tests {
         ");
         insta::assert_snapshot!(said("fedora"), @r"
         there is no image called fedora
-        there are: debian-12, debian-13; the image of a vendor is named by its path: ./fedora.qcow2
+        there are: debian-12, debian-13, debian-13-rust; the image of a vendor is named by its path: ./fedora.qcow2
         ");
         insta::assert_snapshot!(said(&format!("{there}/none.qcow2")), @r"
         there is no image DIR/none.qcow2

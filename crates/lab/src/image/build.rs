@@ -10,9 +10,10 @@ use serde::{Deserialize, Serialize};
 use super::recipe::Recipe;
 use crate::Lab;
 use crate::apt;
+use crate::build;
 use crate::busybox;
 use crate::cache::make_dir;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::initramfs;
 use crate::kernel::{Config, unpack_image};
 use crate::process::Program;
@@ -189,6 +190,9 @@ pub fn build(lab: &Lab, name: &str) -> Result<Image> {
     let script = recipe.finishing_script();
     let finish = ["sh", "-c", &script, "sh", &root, &out].map(str::to_owned).into();
     step(lab, recipe, &tree, "setting it up", finish, STEP_LIMIT)?;
+    if recipe.has_rust {
+        compile_library(lab, recipe, &tree, &Config::read(&outside.join("config"))?)?;
+    }
     let disk = staging.path().join(DISK).to_string_lossy().into_owned();
     let make = ["mke2fs", "-q", "-t", "ext4", "-E", "root_owner=0:0", "-d", &root, &disk, DISK_SIZE];
     step(lab, recipe, &tree, "making its disk", make.map(str::to_owned).into(), STEP_LIMIT)?;
@@ -223,6 +227,31 @@ fn finish_outside(lab: &Lab, recipe: &Recipe, dir: &Path, outside: &Path) -> Res
     let bytes = serde_json::to_vec(&manifest).context(|| "write a manifest".to_owned())?;
     write(MANIFEST, &bytes)?;
     fs::remove_dir_all(outside).context(|| format!("remove {}", outside.display()))
+}
+
+/// Compiles `core` and `alloc` for the image's kernel in its file system. Where that can't be done, its machines do it.
+fn compile_library(lab: &Lab, recipe: &Recipe, tree: &Tree, config: &Config) -> Result<()> {
+    let (root, script) = (tree.root().to_string_lossy().into_owned(), build::library_script(config));
+    let command = ["chroot", &root, "sh", "-c", &script].map(str::to_owned).into();
+    match step(lab, recipe, tree, "compiling Rust's core and alloc for its kernel", command, PACKAGES_LIMIT) {
+        Err(error) if error.kind() == Kind::Interrupted => Err(error),
+        Err(error) => {
+            lab.note(&left_to_machines(recipe, &error));
+            Ok(())
+        }
+        Ok(()) => Ok(()),
+    }
+}
+
+/// What is told where an image has to do without a compiled library.
+fn left_to_machines(recipe: &Recipe, error: &Error) -> String {
+    let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+    format!(
+        "the image {} has no compiled `core` and `alloc`, so each of its machines compiles them the first time, which \
+         takes minutes: {}",
+        recipe.name,
+        cause.lines().last().unwrap_or_default()
+    )
 }
 
 /// Runs one step of a build.
@@ -374,6 +403,13 @@ mod tests {
     use std::error::Error as _;
 
     use super::*;
+
+    #[test]
+    fn an_image_without_a_compiled_library_says_what_that_costs() {
+        let recipe = Recipe::find("debian-13-rust").unwrap();
+        let error = failed(recipe, "compiling Rust's core and alloc for its kernel", "cargo: not found\n");
+        insta::assert_snapshot!(left_to_machines(recipe, &error), @"the image debian-13-rust has no compiled `core` and `alloc`, so each of its machines compiles them the first time, which takes minutes: cargo: not found");
+    }
 
     #[test]
     fn a_failed_step_says_what_the_program_said_and_what_to_do() {

@@ -15,6 +15,10 @@ pub struct Recipe {
     pub(super) suites: Suites,
     /// Units that are not to run, beside those of [`MASKED`].
     masked: &'static [&'static str],
+    /// Packages beside [`PACKAGES`].
+    more: &'static [&'static str],
+    /// Whether a Rust compiler is among them.
+    pub(super) has_rust: bool,
 }
 
 /// The images that can be built. A new one is a new row.
@@ -26,12 +30,25 @@ pub const RECIPES: &[Recipe] = &[
         // Each stage of this cloud-init is a Python of its own, which an emulated processor needs seconds to
         // start: everything is done in one of them.
         masked: &["cloud-init-local.service", "cloud-config.service", "cloud-final.service"],
+        more: &[],
+        has_rust: false,
     },
     Recipe {
         name: "debian-13",
         about: "Debian 13 with its generic kernel, headers and compiler",
         suites: apt::TRIXIE_SECURITY,
         masked: &[],
+        more: &[],
+        has_rust: false,
+    },
+    Recipe {
+        name: "debian-13-rust",
+        about: "the same with a Rust compiler that can build for its kernel",
+        suites: apt::TRIXIE_AND_BACKPORTS,
+        masked: &[],
+        // The rustc of Debian 13 itself, 1.85, knows too few of the kernel's mitigations.
+        more: &["rustc/trixie-backports", "cargo/trixie-backports", "rust-src/trixie-backports"],
+        has_rust: true,
     },
 ];
 
@@ -154,7 +171,7 @@ impl Recipe {
         arguments.extend(EXCLUDED.iter().map(|path| format!("--dpkgopt=path-exclude={path}")));
         // Nothing is lost with a half-made image.
         arguments.push("--dpkgopt=force-unsafe-io".to_owned());
-        arguments.push(format!("--include={}", PACKAGES.join(",")));
+        arguments.push(format!("--include={}", [PACKAGES, self.more].concat().join(",")));
         arguments.extend([self.suites.suites[0].to_owned(), root.to_owned()]);
         arguments.extend(sources.lines().map(str::to_owned));
         arguments
@@ -242,11 +259,11 @@ mod tests {
         };
         insta::assert_snapshot!(said("debian12"), @r"
         there is no recipe for an image called debian12
-        did you mean debian-12? there are: debian-12, debian-13
+        did you mean debian-12? there are: debian-12, debian-13, debian-13-rust
         ");
         insta::assert_snapshot!(said("fedora"), @r"
         there is no recipe for an image called fedora
-        there are: debian-12, debian-13
+        there are: debian-12, debian-13, debian-13-rust
         ");
     }
 

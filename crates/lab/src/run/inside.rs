@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Builds, tests and commands inside of a machine with a distribution: with its compiler and its kernel's headers, from
-//! the project's live source on `/src`. The Rust object comes from the host, built for the configuration of the
-//! machine's kernel; what was built comes to the host, to be judged as any module is before it is loaded.
+//! the project's live source on `/src`. The Rust side is compiled on the host, for the configuration of the machine's
+//! kernel, or by the machine's own compiler, as the user wants it, and linked here; what was built comes to the host, to
+//! be judged as any module is before it is loaded.
 
 /// A module that was built in the machine is judged here.
 mod checking;
+/// The Rust side, by a compiler of the machine's.
+mod compiling;
 mod helper;
 /// From the source in the machine to a module.
 mod making;
@@ -18,9 +21,11 @@ use std::time::{Duration, Instant};
 
 use wire::Process;
 
+pub use compiling::has_rust;
 use helper::{Helper, Lost, Said};
 use seen::Seen;
 
+use super::splats::Expected;
 use super::trouble::Trouble;
 use super::{Options, Record, told};
 use crate::Lab;
@@ -31,6 +36,16 @@ use crate::image::Ssh;
 use crate::machine::Accelerator;
 use crate::project::Project;
 use crate::verdict::{Class, Phase};
+
+/// Where the Rust side of a module is compiled that is built in a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RustFrom {
+    /// On this host, with the compiler that the project uses here.
+    #[default]
+    Host,
+    /// In the machine, with its own.
+    Inside,
+}
 
 /// How long what takes no time may take in an emulated machine.
 const SHORT: Duration = Duration::from_secs(60);
@@ -80,7 +95,7 @@ pub fn build(lab: &Lab, project: &Project, place: &Place<'_>, options: Options) 
 ///
 /// When it does not come to loading. What the machine shows then is in the [`Record`].
 pub fn test(lab: &Lab, project: &Project, place: &Place<'_>, options: Options) -> Result<Record> {
-    told(lab, &project.called(options.build), place.name, || tested(lab, project, place, options))
+    told(lab, &options.called(project), place.name, || tested(lab, project, place, options))
 }
 
 fn tested(lab: &Lab, project: &Project, place: &Place<'_>, options: Options) -> Result<Record> {
@@ -113,12 +128,12 @@ pub fn command(
     process: Process,
     ends: &mut Ends<'_>,
 ) -> Result<Record> {
-    let what = project.map_or_else(|| "no module".to_owned(), |project| project.called(options.build));
+    let what = project.map_or_else(|| "no module".to_owned(), |project| options.called(project));
     told(lab, &what, place.name, || match project {
         Some(project) => command_beside(lab, project, place, options, shows, process, ends),
         None => {
             let started = Instant::now();
-            let mut seen = Seen::from_now(lab, place, what.clone(), Vec::new(), options.allowed);
+            let mut seen = Seen::from_now(lab, place, what.clone(), Expected::default(), options.allowed);
             let outcome = seen.program(shows, process, ends);
             seen.finish(outcome, false, started)
         }
@@ -162,8 +177,8 @@ struct Inside<'a> {
 impl<'a> Inside<'a> {
     fn enter(lab: &'a Lab, project: &'a Project, place: &'a Place<'a>, options: Options) -> Result<Self> {
         let helper = Helper::start(&place.ssh.with_user("root"), &lab.cancel)?;
-        let expected = project.manifest().expected();
-        let seen = Seen::from_now(lab, place, project.called(options.build), expected, options.allowed);
+        let expected = Expected::of(project.manifest());
+        let seen = Seen::from_now(lab, place, options.called(project), expected, options.allowed);
         Ok(Self { lab, project, place, options, helper, seen })
     }
 

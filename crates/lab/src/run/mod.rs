@@ -116,6 +116,19 @@ pub struct Options {
     pub life_only: bool,
     /// Find out what is executed for tests and commands, in this way.
     pub recorded: Option<Way>,
+    /// Where the Rust side is compiled of a module that is built in a machine.
+    pub rust: inside::RustFrom,
+}
+
+impl Options {
+    /// A project's module as verdicts name it.
+    pub fn called(&self, project: &Project) -> String {
+        let name = project.called(self.build);
+        match self.rust {
+            inside::RustFrom::Host => name,
+            inside::RustFrom::Inside => format!("{name}, its Rust compiled inside,"),
+        }
+    }
 }
 
 /// What is known after a run.

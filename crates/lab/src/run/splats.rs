@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use super::trouble::Trouble;
+use crate::project::Manifest;
 use crate::session::LogRecord;
-use crate::splat::{Expectation, Severity, Splat};
+use crate::splat::{Expectation, Judged, Kinds, Severity, Splat, judge};
 use crate::verdict::{Class, Outcome};
 
 /// What was asked of a machine, and how much of the kernel's log had come by the end of each: what is logged while a
@@ -57,24 +58,55 @@ impl Asked {
     }
 }
 
-/// A test's result, with what it expects of the kernel and what came in its time: it fails where one has not come. How
-/// a program ends that the kernel kills as expected says nothing. Gives also whether the machine has ended with it.
-pub(super) fn as_expected(
-    expected: &[Expectation],
-    splats: &[Splat],
-    outcome: Outcome,
-    details: Vec<String>,
-) -> (Outcome, Vec<String>, bool) {
-    let is_met = |expected: &&Expectation| splats.iter().any(|splat| expected.is_met_by(splat));
-    let unmet: Vec<String> = expected.iter().filter(|e| !is_met(e)).map(ToString::to_string).collect();
-    if !unmet.is_empty() {
-        return (Outcome::Failed, details.into_iter().chain(unmet).collect(), false);
+/// Which reports are expected, by the test that expects them.
+#[derive(Debug, Default)]
+pub(super) struct Expected(Vec<(String, Vec<Expectation>)>);
+
+impl Expected {
+    /// What a project's tests expect.
+    pub(super) fn of(manifest: &Manifest) -> Self {
+        Self(manifest.expected())
     }
-    let mut oopses = splats.iter().filter(|splat| splat.severity() == Severity::Oops);
-    if oopses.any(|splat| expected.iter().any(|expected| expected.is_met_by(splat))) {
-        return (Outcome::Passed, Vec::new(), true);
+
+    /// The tests that expect the kernel to report something.
+    pub(super) fn tests(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(test, _)| test.as_str())
     }
-    (outcome, details, false)
+
+    /// Whether the test called so expects the kernel to report something.
+    pub(super) fn by(&self, test: &str) -> bool {
+        self.tests().any(|name| name == test)
+    }
+
+    /// Judges all reports of a run.
+    pub(super) fn judge<'a>(&self, splats: &'a [Splat], allowed: Kinds) -> Judged<'a> {
+        judge(splats, &self.0, allowed)
+    }
+
+    /// A test's result, with what it expects of the kernel and what `came` in its time: it fails where one has not
+    /// come. How a program ends that the kernel kills as expected says nothing. Gives also whether the machine has ended
+    /// with it.
+    pub(super) fn result(
+        &self,
+        test: &str,
+        outcome: Outcome,
+        details: Vec<String>,
+        came: impl FnOnce() -> Vec<Splat>,
+    ) -> (Outcome, Vec<String>, bool) {
+        let expected = self.0.iter().find(|(name, _)| name == test && outcome != Outcome::Skipped);
+        let Some((_, expected)) = expected else { return (outcome, details, false) };
+        let splats = came();
+        let is_met = |expected: &&Expectation| splats.iter().any(|splat| expected.is_met_by(splat));
+        let unmet: Vec<String> = expected.iter().filter(|e| !is_met(e)).map(ToString::to_string).collect();
+        if !unmet.is_empty() {
+            return (Outcome::Failed, details.into_iter().chain(unmet).collect(), false);
+        }
+        let mut oopses = splats.iter().filter(|splat| splat.severity() == Severity::Oops);
+        if oopses.any(|splat| expected.iter().any(|expected| expected.is_met_by(splat))) {
+            return (Outcome::Passed, Vec::new(), true);
+        }
+        (outcome, details, false)
+    }
 }
 
 /// Why a run goes no further behind a test that has ended the machine.

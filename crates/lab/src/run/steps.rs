@@ -16,7 +16,7 @@ use wire::{Exit, Process, Reply, Request};
 use super::boot::{self, Booting, Terminal};
 use super::counting::Reading;
 use super::kept::Kept;
-use super::splats::{Asked, as_expected};
+use super::splats::{Asked, Expected};
 use super::trouble::{Trouble, incomplete, of_taint, verdict};
 use super::{Module, Record, errno_text, guest_path, new_dir, not_run, report_phase};
 use crate::Lab;
@@ -28,9 +28,7 @@ use crate::profile::Counted;
 use crate::project::{self, Manifest, Timeouts};
 use crate::session::{Collect, Listener, Lost, Session};
 use crate::share::{self, Place, Shown, Unshared};
-use crate::splat::{
-    Expectation, Kinds, ModuleFile, Splat, judge, merge, parse_lines, symbolise, unexplained_taint,
-};
+use crate::splat::{Kinds, ModuleFile, Splat, merge, parse_lines, symbolise, unexplained_taint};
 use crate::verdict::{Class, Outcome, Phase, TestResult};
 
 /// A run on its way. Its folder is removed with it unless it comes to its end.
@@ -52,7 +50,7 @@ pub(super) struct Run<'a> {
     pub(super) symbols: Option<ModuleFile>,
     asked: Asked,
     /// Which reports are expected, by the test that expects them.
-    expected: Vec<(String, Vec<Expectation>)>,
+    pub(super) expected: Expected,
     /// Which reports fail nothing.
     pub(super) allowed: Kinds,
     /// Whether a test has ended the machine, as it expects.
@@ -129,7 +127,7 @@ impl<'a> Run<'a> {
             results: Vec::new(),
             symbols: None,
             asked: Asked::default(),
-            expected: manifest.map(Manifest::expected).unwrap_or_default(),
+            expected: manifest.map(Expected::of).unwrap_or_default(),
             allowed: Kinds::default(),
             has_ended: false,
             taint: None,
@@ -418,7 +416,7 @@ impl<'a> Run<'a> {
             splats.extend(unexplained_taint(before, after, &splats));
         }
         splats.iter().for_each(|splat| self.lab.reporter.event(&Event::Splat(splat)));
-        let judged = judge(&splats, &self.expected, self.allowed);
+        let judged = self.expected.judge(&splats, self.allowed);
         let log_lost = session.log().iter().any(|record| record.text == wire::LOST_RECORDS);
         let incomplete = incomplete(session.console().lost(), log_lost);
         let (class, reasons) = verdict(outcome, &judged, incomplete);
@@ -466,16 +464,6 @@ impl<'a> Run<'a> {
         !parse_lines(merge(&self.session().log()[since..], "")).is_empty()
     }
 
-    /// Whether the test called so expects the kernel to report something.
-    pub(super) fn expects(&self, name: &str) -> bool {
-        self.expecting().any(|test| test == name)
-    }
-
-    /// The tests that expect the kernel to report something.
-    pub(super) fn expecting(&self) -> impl Iterator<Item = &str> {
-        self.expected.iter().map(|(test, _)| test.as_str())
-    }
-
     pub(super) fn dir(&self) -> &Path {
         self.dir.as_deref().unwrap_or(Path::new("."))
     }
@@ -516,12 +504,9 @@ impl<'a> Run<'a> {
 
     /// A test's result, with what it expects of the kernel.
     fn as_expected(&mut self, name: &str, outcome: Outcome, details: Vec<String>) -> (Outcome, Vec<String>) {
-        let expected = self.expected.iter().find(|(test, _)| test == name && outcome != Outcome::Skipped);
-        let (Some((_, expected)), Some(session)) = (expected, &self.session) else {
-            return (outcome, details);
-        };
-        let splats = self.asked.splats_of(name, session.splats(), session.log());
-        let (outcome, details, has_ended) = as_expected(expected, &splats, outcome, details);
+        let Some(session) = &self.session else { return (outcome, details) };
+        let came = || self.asked.splats_of(name, session.splats(), session.log());
+        let (outcome, details, has_ended) = self.expected.result(name, outcome, details, came);
         self.has_ended |= has_ended;
         (outcome, details)
     }

@@ -79,7 +79,7 @@ impl Run<'_> {
                 Ok(self.failed(name, started, vec![why]))
             }
             None => {
-                if self.expects(name) {
+                if self.expected.by(name) {
                     self.result(name, Outcome::Passed, Some(started.elapsed()), Vec::new());
                 }
                 Ok(Done::Tested)
@@ -100,7 +100,7 @@ impl Run<'_> {
         let started = Instant::now();
         let text = self.text(name, &Request::Read { path: path.to_owned() }, limit)?;
         let tests = text.and_then(|text| listed(path, &text, "test")).and_then(|tests| {
-            let named = self.expecting().filter_map(|test| test.strip_prefix(name)?.strip_prefix('/'));
+            let named = self.expected.tests().filter_map(|test| test.strip_prefix(name)?.strip_prefix('/'));
             are_all_listed(path, &tests, named).map(|()| tests)
         });
         match tests {

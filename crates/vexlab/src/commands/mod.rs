@@ -26,10 +26,11 @@ use lab::error::{Context, Error, Result};
 use lab::kernel::Kernel;
 use lab::machine::Accelerator;
 use lab::project::{self, Project};
+use lab::run::inside::RustFrom;
 use lab::share::{Root, Shown};
 use lab::{build, run, verdict};
 
-use crate::cli::{self, Cli, Command, How, RunArgs, SelectionArgs, TestArgs, WholeArgs};
+use crate::cli::{self, Cli, Command, Compiled, How, RunArgs, SelectionArgs, TestArgs, WholeArgs};
 use crate::interrupt::Interrupt;
 use crate::output;
 
@@ -122,6 +123,7 @@ impl From<&RunArgs> for run::Options {
             cold: arguments.cold,
             life_only: false,
             recorded: None,
+            rust: arguments.compiled.rust.into(),
             allowed: arguments.allow.iter().copied().collect(),
         }
     }
@@ -170,6 +172,7 @@ fn our_root(arguments: &RunArgs, what: &str) -> Result<Root> {
         }
     };
     refuse_for_ours(&arguments.whole)?;
+    refuse_inside(&arguments.compiled)?;
     Ok(root)
 }
 
@@ -180,6 +183,24 @@ fn refuse_for_ours(arguments: &WholeArgs) -> Result<()> {
     }
     Err(Error::usage("--memory, --processors, --package and --limit are for a machine with a distribution")
         .with_remedy("name an image with --root; for others [machine] and [timeouts] in vexlab.toml say it"))
+}
+
+/// Refuses to have Rust compiled in a machine of ours, which has no compiler.
+fn refuse_inside(arguments: &Compiled) -> Result<()> {
+    match arguments.rust {
+        cli::RustFrom::Host => Ok(()),
+        cli::RustFrom::Inside => Err(Error::usage("--rust inside is for a machine with a distribution")
+            .with_remedy("name an image with --root, or such a machine with `build --in` or `test --in`")),
+    }
+}
+
+impl From<cli::RustFrom> for RustFrom {
+    fn from(rust: cli::RustFrom) -> Self {
+        match rust {
+            cli::RustFrom::Host => Self::Host,
+            cli::RustFrom::Inside => Self::Inside,
+        }
+    }
 }
 
 impl From<cli::Accelerator> for Accelerator {

@@ -14,7 +14,7 @@ use lab::verdict::Class;
 use lab::{build, kernel, run};
 
 use super::whole::{Whole, its_own_kernel, the_project};
-use super::{kernels, order, our_root, refuse_for_ours};
+use super::{kernels, order, our_root, refuse_for_ours, refuse_inside};
 use crate::cli::{BuildCommand, LinkArgs, Root, SelectionArgs, TestArgs};
 use crate::output;
 
@@ -24,7 +24,8 @@ pub(crate) fn build(lab: &Lab, dir: &Path, command: &BuildCommand) -> Result<()>
     let arguments = &command.build;
     let how = build::Options { tests: command.test, ..(&arguments.how).into() };
     if let Some(name) = &command.inside {
-        let options = run::Options { build: how, ..run::Options::default() };
+        let rust = command.compiled.rust.into();
+        let options = run::Options { build: how, rust, ..run::Options::default() };
         let machine = Whole::named(lab, &project, name, options, &command.whole)?;
         let built = inside::build(lab, &project, &machine.place(), options)?;
         let (module, release) = (built.module.display(), &built.release);
@@ -32,6 +33,7 @@ pub(crate) fn build(lab: &Lab, dir: &Path, command: &BuildCommand) -> Result<()>
         return Ok(());
     }
     refuse_for_ours(&command.whole)?;
+    refuse_inside(&command.compiled)?;
     for kernel in kernels(lab, &arguments.kernel, Some(&project))? {
         let built = build::build(lab, &project, &kernel, how)?;
         build::check(lab, &kernel, &built, &project.manifest().check, false)?;
@@ -74,7 +76,7 @@ pub(crate) fn test(lab: &Lab, dir: &Path, command: &TestArgs) -> Result<u8> {
         (None, _) => None,
     };
     if let Some((name, machine)) = machine {
-        let what = project.called(options.build);
+        let what = options.called(&project);
         let tested = machine
             .inspect_err(|error| {
                 lab.reporter.event(&Event::Failed(&Failure::at_once(&what, name, error)));

@@ -11,7 +11,7 @@ use lab::image::{self, Base, Share, Ssh};
 use lab::machine::Accelerator;
 use lab::project::Project;
 use lab::run;
-use lab::run::inside::Place;
+use lab::run::inside::{self, Place};
 
 use crate::cli::WholeArgs;
 
@@ -43,6 +43,7 @@ impl Whole {
         options: run::Options,
         made_with: &WholeArgs,
     ) -> Result<Self> {
+        inside::has_rust(project, options)?;
         let Some(kept) = Name::parse(name).ok().filter(|kept| environment::is_whole(lab, kept)) else {
             return Self::fresh(lab, name, Some(project), Some(the_project(project)), options, made_with);
         };
@@ -70,6 +71,7 @@ impl Whole {
         options: run::Options,
         made_with: &WholeArgs,
     ) -> Result<Self> {
+        project.map_or(Ok(()), |project| inside::has_rust(project, options))?;
         let base = Base::find(lab, image)?;
         let run::Options { accelerator, cold, .. } = options;
         let mut options = image::Options { accelerator, cold, share, ..image::Options::of(project) };

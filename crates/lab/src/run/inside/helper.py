@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -24,10 +25,14 @@ def read(path, limit=None):
     return data
 
 
+def taint():
+    return int(read("/proc/sys/kernel/tainted"))
+
+
 def op_look(_):
     release = os.uname().release
     build = f"/lib/modules/{release}/build"
-    said = {"release": release, "version": os.uname().version, "build": None, "build_release": None}
+    said = {"release": release, "version": os.uname().version, "build": None, "build_release": None, "taint": taint()}
     if os.path.exists(build + "/Makefile"):
         said["build"] = os.path.realpath(build)
         # What is there ends up in a module's vermagic.
@@ -108,10 +113,32 @@ def op_ask(request):
         os.close(descriptor)
 
 
+def op_toolchain(request):
+    """The Rust compiler of a folder, as far as there is one, and what it says of itself. rustup is not on the path of
+    those who come by ssh."""
+    path = os.environ.get("PATH", os.defpath) + ":" + os.path.expanduser("~/.cargo/bin")
+    said = {"path": path, "rustc": shutil.which("rustc", path=path), "cargo": shutil.which("cargo", path=path)}
+    if not said["rustc"]:
+        return said
+
+    def ask(*words):
+        done = subprocess.run([said["rustc"], *words], cwd=request["dir"], env=os.environ | {"RUSTC_BOOTSTRAP": "1"},
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+        return done.stdout.decode(errors="replace")
+
+    said["version"] = ask("-vV")
+    said["library"] = ask("--print", "sysroot").strip() + "/lib/rustlib/src/rust/library"
+    said["has_library"] = os.path.isfile(said["library"] + "/Cargo.lock")
+    vendored = said["library"] + "/vendor"
+    said["vendored"] = vendored if os.path.isdir(vendored) else None
+    said["flags"] = ask("-Zhelp")
+    return said
+
+
 def op_run(request):
     try:
-        done = subprocess.run(request["words"], cwd=request.get("dir"), stdin=subprocess.DEVNULL,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+        done = subprocess.run(request["words"], cwd=request.get("dir"), env=os.environ | request.get("environment", {}),
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     except FileNotFoundError:
         return {"status": 127, "data": ""}
     return {"status": done.returncode, "data": base64.b64encode(done.stdout[-(1 << 20):]).decode()}
@@ -134,7 +161,7 @@ def op_state(_):
         text = re.sub(r"\\x([0-9a-f]{2})", lambda code: chr(int(code[1], 16)), text.partition("\n")[0])
         lines += [f"[{seconds:5}.{micros:06}] {line}" for line in text.split("\n")]
     modules = [line.split()[0] for line in read("/proc/modules").decode().splitlines()]
-    return {"log": lines, "taint": int(read("/proc/sys/kernel/tainted")), "modules": modules}
+    return {"log": lines, "taint": taint(), "modules": modules}
 
 
 for line in sys.stdin:

@@ -59,6 +59,11 @@ impl Said {
         self.value.get("error").and_then(Value::as_str).map(str::to_owned)
     }
 
+    /// The kernel's taint, where the answer has it.
+    pub(super) fn taint(&self) -> Option<u64> {
+        self.value.get("taint").and_then(Value::as_u64)
+    }
+
     /// The data as text.
     pub(super) fn text(&self) -> String {
         String::from_utf8_lossy(&self.data).into_owned()

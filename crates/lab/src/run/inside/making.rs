@@ -29,7 +29,7 @@ impl Inside<'_> {
         let how = self.options.build;
         let (release, version, headers) = self.look()?;
         let kernel = self.kernel(&release, &version, &headers)?;
-        let rust = build::rust_part(self.lab, self.project, &kernel, how, Path::new(SOURCE))?;
+        let rust = self.rust(&kernel)?;
         let root = format!("{BUILDS}/{}", self.project.name());
         if let Some(rust) = &rust {
             self.check_interface(rust, &release, &headers, &format!("{root}-interface"))?;
@@ -53,8 +53,8 @@ impl Inside<'_> {
         let made = self.make(&words);
         self.lab.progress_end();
         let made = made?;
-        let output =
-            build::compiler_output(&made.text(), &[]).replace(&root, &root_here).replace(SOURCE, &root_here);
+        let output = build::compiler_output(&made.text(), &[]).replace(&root, &root_here);
+        let output = renamed(&output, SOURCE, &root_here);
         if made.status != 0 {
             let error =
                 Error::new(Kind::Build, format!("the C build of {name} in {} failed", self.place.name));
@@ -77,6 +77,7 @@ impl Inside<'_> {
     /// The machine's kernel, its release and which build of that it is, and the headers that belong to it.
     fn look(&mut self) -> Result<(String, String, String)> {
         let said = self.ask("looking around", json!({ "op": "look" }), SHORT)?;
+        said.taint().into_iter().for_each(|taint| self.seen.tainted(taint));
         let text = |key: &str| said.value.get(key).and_then(|value| value.as_str()).map(str::to_owned);
         if said.value.get("source").and_then(serde_json::Value::as_bool) != Some(true) {
             return Err(Error::usage(format!(
@@ -228,6 +229,23 @@ fn make_words(headers: &str, dir: &str) -> Vec<String> {
     words
 }
 
+/// A text in which what is below one folder, and that folder, are named as below another; `/usr/src` is not below `/src`.
+fn renamed(text: &str, from: &str, to: &str) -> String {
+    let is_of_a_name = |c: char| c.is_alphanumeric() || "/._-+".contains(c);
+    let mut renamed = String::new();
+    let mut copied = 0;
+    for (at, _) in text.match_indices(from) {
+        let after = &text[at + from.len()..];
+        let goes_on = after.starts_with(|c| c != '/' && is_of_a_name(c));
+        if !goes_on && !text[..at].ends_with(is_of_a_name) {
+            renamed.push_str(&text[copied..at]);
+            renamed.push_str(to);
+            copied = at + from.len();
+        }
+    }
+    renamed + &text[copied..]
+}
+
 /// The headers of the running kernel, where they are its own.
 fn headers(machine: &str, release: &str, build: Option<String>, of: Option<String>) -> Result<String> {
     let remedy = format!("in the machine: apt-get install linux-headers-{release}");
@@ -247,6 +265,16 @@ fn headers(machine: &str, release: &str, build: Option<String>, of: Option<Strin
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_is_below_the_folder_is_renamed() {
+        let text = "/src/src/a.c:1: /usr/src/b.h, see \"/src\", /src2 and /home/src/x; (/src/c.rs)";
+        let named = renamed(text, "/src", "/home/src/x");
+        assert_eq!(
+            named,
+            "/home/src/x/src/a.c:1: /usr/src/b.h, see \"/home/src/x\", /src2 and /home/src/x; (/home/src/x/c.rs)"
+        );
+    }
 
     #[test]
     fn headers_of_another_kernel_are_named_with_it() {

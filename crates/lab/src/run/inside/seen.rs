@@ -12,11 +12,11 @@ use crate::Lab;
 use crate::cancel::POLL;
 use crate::error::{Context, Error, Kind, Result};
 use crate::event::Event;
-use crate::run::splats::{Asked, as_expected};
+use crate::run::splats::{Asked, Expected};
 use crate::run::trouble::{Trouble, incomplete, verdict, with_tests};
 use crate::run::{new_dir, report_phase};
 use crate::session::LogRecord;
-use crate::splat::{Expectation, Kinds, Line, Splat, judge, merge, parse_lines};
+use crate::splat::{Kinds, Line, Splat, merge, parse_lines, unexplained_taint};
 use crate::verdict::{Class, Outcome, Phase, TestResult};
 
 /// How long a machine that has gone may take for its last words.
@@ -38,7 +38,9 @@ pub(super) struct Seen<'a> {
     /// Which test asked when.
     pub(super) asked: Asked,
     /// Which reports are expected, by the test that expects them.
-    expected: Vec<(String, Vec<Expectation>)>,
+    pub(super) expected: Expected,
+    /// What the kernel's taint was at the first look, and at the last.
+    taint: Option<(u64, u64)>,
     /// Which reports fail nothing.
     allowed: Kinds,
     /// The test that has ended the machine, as it expects.
@@ -54,13 +56,13 @@ impl<'a> Seen<'a> {
         lab: &'a Lab,
         place: &'a Place<'a>,
         module: String,
-        expected: Vec<(String, Vec<Expectation>)>,
+        expected: Expected,
         allowed: Kinds,
     ) -> Self {
         let console = fs::metadata(place.console).map_or(0, |data| data.len());
         let (log, phases, results) = (Vec::new(), Vec::new(), Vec::new());
         let began = SystemTime::now();
-        let (asked, ended_by, exit, tells) = (Asked::default(), None, None, true);
+        let (asked, taint, ended_by, exit, tells) = (Asked::default(), None, None, None, true);
         Self {
             lab,
             place,
@@ -72,6 +74,7 @@ impl<'a> Seen<'a> {
             results,
             asked,
             expected,
+            taint,
             allowed,
             ended_by,
             exit,
@@ -98,26 +101,20 @@ impl<'a> Seen<'a> {
         self.results.push(result);
     }
 
-    /// Whether a test expects the kernel to report something.
-    pub(super) fn expects(&self, name: &str) -> bool {
-        self.expecting().any(|test| test == name)
-    }
-
-    /// The tests that expect the kernel to report something.
-    pub(super) fn expecting(&self) -> impl Iterator<Item = &str> {
-        self.expected.iter().map(|(test, _)| test.as_str())
-    }
-
     /// A test's result, with what it expects of the kernel.
     fn as_expected(&mut self, name: &str, outcome: Outcome, details: Vec<String>) -> (Outcome, Vec<String>) {
-        let expected = self.expected.iter().find(|(test, _)| test == name);
-        let Some((_, expected)) = expected.filter(|_| outcome != Outcome::Skipped) else {
-            return (outcome, details);
-        };
-        let splats = self.asked.splats_of(name, self.splats(), &self.records());
-        let (outcome, details, has_ended) = as_expected(expected, &splats, outcome, details);
-        self.ended_by = has_ended.then(|| name.to_owned());
+        let came = || self.asked.splats_of(name, self.splats(), &self.records());
+        let (outcome, details, has_ended) = self.expected.result(name, outcome, details, came);
+        if has_ended {
+            self.ended_by = Some(name.to_owned());
+        }
         (outcome, details)
+    }
+
+    /// The kernel's taint, as it is now.
+    pub(super) fn tainted(&mut self, taint: u64) {
+        let (before, _) = self.taint.unwrap_or((taint, taint));
+        self.taint = Some((before, taint));
     }
 
     /// The kernel's log so far.
@@ -163,8 +160,11 @@ impl<'a> Seen<'a> {
         };
         let mut splats = self.splats();
         self.asked.attribute(&mut splats, &self.records());
+        if let Some((before, after)) = self.taint {
+            splats.extend(unexplained_taint(before, after, &splats));
+        }
         splats.iter().for_each(|splat| self.lab.reporter.event(&Event::Splat(splat)));
-        let judged = judge(&splats, &self.expected, self.allowed);
+        let judged = self.expected.judge(&splats, self.allowed);
         let (mut class, mut reasons) = verdict(outcome, &judged, incomplete(console_lost, false));
         with_tests(&mut class, &mut reasons, &self.results, all_skipped);
         if class == Class::Interrupted {

@@ -50,7 +50,7 @@ impl Inside<'_> {
 
     /// A result of a test, which may expect the kernel to report something.
     fn result(&mut self, name: &str, outcome: Outcome, time: Option<Duration>, details: Vec<String>) {
-        if self.seen.expects(name) {
+        if self.seen.expected.by(name) {
             // What can't be heard is on the console.
             let _ = self.state();
         }
@@ -171,7 +171,7 @@ exec insmod "$module" "$@""#;
         }
         match problem {
             Some(problem) => self.result(name, Outcome::Failed, Some(started.elapsed()), vec![problem]),
-            None if self.seen.expects(name) => {
+            None if self.seen.expected.by(name) => {
                 self.result(name, Outcome::Passed, Some(started.elapsed()), Vec::new());
             }
             None => {}
@@ -184,7 +184,8 @@ exec insmod "$module" "$@""#;
         let said = self.ask_module(name, json!({ "op": "read", "path": path }), limit)?;
         let parts = said.failure().map_or_else(|| listed(path, &said.text(), "test"), Err);
         let parts = parts.and_then(|parts| {
-            let named = self.seen.expecting().filter_map(|test| test.strip_prefix(name)?.strip_prefix('/'));
+            let named =
+                self.seen.expected.tests().filter_map(|test| test.strip_prefix(name)?.strip_prefix('/'));
             are_all_listed(path, &parts, named).map(|()| parts)
         });
         let parts = match parts {
@@ -272,11 +273,11 @@ exec insmod "$module" "$@""#;
         let lines = said.value.get("log").and_then(|log| log.as_array());
         let lines = lines.into_iter().flatten().filter_map(|line| line.as_str());
         self.seen.log.extend(lines.map(str::to_owned));
+        said.taint().into_iter().for_each(|taint| self.seen.tainted(taint));
         Ok(said)
     }
 }
 
 fn judge_taint(said: &Said) -> Step {
-    let taint = said.value.get("taint").and_then(serde_json::Value::as_u64).unwrap_or_default();
-    of_taint(taint).map_or(Ok(()), Err)
+    said.taint().and_then(of_taint).map_or(Ok(()), Err)
 }
