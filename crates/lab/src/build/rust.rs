@@ -220,8 +220,8 @@ fn key_text(key: &ProofKey) -> String {
 
 /// Whether cargo means by this name one of the libraries that are the same for all: `core-0123456789abcdef`.
 fn is_library(unit: &str) -> bool {
-    ["core-", "alloc-", "compiler_builtins-"].iter().any(|library| {
-        let hash = unit.strip_prefix(library);
+    STANDARD.iter().any(|library| {
+        let hash = unit.strip_prefix(library).and_then(|rest| rest.strip_prefix('-'));
         hash.is_some_and(|hash| hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()))
     })
 }
@@ -243,12 +243,21 @@ fn identity(toolchain: &RustToolchain) -> String {
 /// What a crate depends on has the lines of its code in its debug information, and nothing else.
 const LIBRARIES: &str = "profile.release.package.'*'.debug = 'line-tables-only'";
 
+/// What comes with the compiler is compiled as it is for programs, whatever a crate wants for itself: once for all, and
+/// without checks of its arithmetic. What it computes for a caller (`Add`, `sum()`) is checked if the caller's is.
+const STANDARD: [&str; 3] = ["core", "alloc", "compiler_builtins"];
+
 /// What cargo is told whatever it compiles.
 pub(super) fn common_arguments() -> Vec<String> {
     let mut arguments: Vec<String> =
         ["build", "--release", "--quiet", "--color=never"].map(str::to_owned).to_vec();
     arguments.extend(["-Zbuild-std=core,alloc", "-Zunstable-options", "--target", TARGET].map(str::to_owned));
     arguments.extend(["--config", LIBRARIES].map(str::to_owned));
+    for package in STANDARD {
+        for setting in ["opt-level = 3", "overflow-checks = false"] {
+            arguments.extend(["--config".to_owned(), format!("profile.release.package.{package}.{setting}")]);
+        }
+    }
     arguments
 }
 
