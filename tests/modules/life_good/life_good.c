@@ -62,10 +62,14 @@ static int __init life_good_init(void)
 	err = fails() ? -ENOMEM : misc_register(&device);
 	if (err)
 		goto out_worker;
-	proc_mkdir("life_good", NULL);
+	err = -ENOMEM;
+	if (!proc_mkdir("life_good", NULL))
+		goto out_device;
 	folder = debugfs_create_dir("life_good", NULL);
 	return 0;
 
+out_device:
+	misc_deregister(&device);
 out_worker:
 	kthread_destroy_worker(worker);
 out_cache:
