@@ -9,7 +9,7 @@ use crate::text::Text;
 const REASON_SIZE: usize = 256;
 
 /// Comparisons that say what they are about: where one finds a difference the test fails, and goes on. None is inlined:
-/// there are hundreds of calls, and copies of what is done where one fails took a third of this crate's time to build.
+/// there are hundreds of calls, and copies of what is done where one fails took a quarter of this crate's time to build.
 pub(super) trait Expect {
     /// The test fails: it is about `what`.
     fn differs(&mut self, what: &str, expected: impl FnOnce(&mut Text<'_>), got: impl FnOnce(&mut Text<'_>));
