@@ -40,21 +40,25 @@ fn one_instruction_more_is_noticed(context: &Context) {
     insta::assert_snapshot!(same.told(), @r"
     status 0
     benches on debian-6.1-cloud, counted
-    speed/main.call                      4 instructions  no change
-    speed/main.call_and_more             5 instructions  no change
-    speed/main.half                   3.50 instructions
-    speed/main.nothing                   0 instructions
+    speed/main.call                            4 instructions  no change
+    speed/main.call_and_more                   5 instructions  no change
+    speed/main.first_turn_is_slow              1 instructions
+    speed/main.half                         3.50 instructions
+    speed/main.nothing                         0 instructions
+    speed/main.processor_is_wanted             7 instructions
     ");
     add_an_instruction(&dir);
     let more = bench(context, &dir, &["main", "--baseline", "before"]);
     insta::assert_snapshot!(more.told(), @r"
     status 1
     benches on debian-6.1-cloud, counted
-    speed/main.call                      5 instructions  regressed: it was 4, +25.00 %
-    speed/main.call_and_more             6 instructions  regressed: it was 5, +20.00 %
-    speed/main.half                   3.50 instructions
-    speed/main.nothing                   0 instructions
-    2 of 4 benchmarks could not be measured, or are not as the baseline has them
+    speed/main.call                            5 instructions  regressed: it was 4, +25.00 %
+    speed/main.call_and_more                   6 instructions  regressed: it was 5, +20.00 %
+    speed/main.first_turn_is_slow              1 instructions
+    speed/main.half                         3.50 instructions
+    speed/main.nothing                         0 instructions
+    speed/main.processor_is_wanted             7 instructions
+    2 of 6 benchmarks could not be measured, or are not as the baseline has them
     ");
 }
 

@@ -70,7 +70,7 @@ pub use bench::{Bench, bench_on_host, hide, keep};
 pub use ktest_macros::{kbench, ktest};
 
 /// Which layout [`Case`] and [`Test`] have: `KTEST_LAYOUT` in `vexlab/ktest.h`.
-const LAYOUT: u32 = 2;
+const LAYOUT: u32 = 3;
 
 const PASSED: u32 = 0;
 const FAILED: u32 = 1;

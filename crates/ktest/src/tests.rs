@@ -114,7 +114,7 @@ fn a_failure_on_the_host_is_a_panic() {
 fn the_layout_is_that_of_the_header() {
     assert_eq!((size_of::<Case>(), offset_of!(Case, name), offset_of!(Case, run)), (24, 8, 16));
     assert_eq!((size_of::<Test>(), offset_of!(Test, outcome), offset_of!(Test, cut_off)), (32, 24, 28));
-    assert_eq!((size_of::<crate::Bench>(), offset_of!(Case, kind)), (104, 4));
+    assert_eq!((size_of::<crate::Bench>(), offset_of!(Case, kind)), (112, 4));
     let header = include_str!("../include/vexlab/ktest.h");
     assert!(header.contains(&std::format!("#define KTEST_LAYOUT {}\n", crate::LAYOUT)));
 }

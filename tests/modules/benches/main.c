@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* A module with benchmarks: two that differ by one instruction in what they call. */
 #include <linux/module.h>
+#include <linux/sched.h>
 
 #include <vexlab/kbench.h>
 #include <vexlab/ktest_main.h>
@@ -51,6 +52,32 @@ KBENCH(half, bench)
 			     "nop\n\t"
 			     "1: inc %0" : "+r" (turn) : : "cc");
 	}
+}
+
+/* One loop among several finds that what its first turn needs has been used up. */
+KBENCH(first_turn_is_slow, bench)
+{
+	static unsigned int loops;
+	u64 needed = ++loops % 7 == 0 ? 1000 : 0;
+
+	KBENCH_LOOP(bench) {
+		for (; needed; needed--)
+			asm volatile("");
+		asm volatile("nop");
+	}
+}
+
+/* Before one loop among several another task wants the processor. */
+KBENCH(processor_is_wanted, bench)
+{
+	static unsigned int loops;
+
+	if (++loops % 7 == 0) {
+		set_tsk_need_resched(current);
+		set_preempt_need_resched();
+	}
+	KBENCH_LOOP(bench)
+		cond_resched();
 }
 
 KTEST(is_there, test)

@@ -28,8 +28,8 @@
 struct kbench {
 	struct ktest test;	/* what it has to say; one that fails is not measured */
 	u64 turns;		/* how often the loop is to be gone through */
-	u64 (*begin)(struct kbench *bench);	/* how often it is gone through now */
-	void (*end)(struct kbench *bench);
+	u64 (*begin)(struct kbench *bench);	/* how often it is gone through first */
+	u64 (*end)(struct kbench *bench);	/* how often after that; 0: no more */
 	u64 started;		/* the rest is the runner's */
 	u64 ticks;
 	u64 switches;
@@ -38,6 +38,7 @@ struct kbench {
 	u32 clock;
 	u32 state;
 	u32 interrupts;
+	u32 wanted;
 };
 
 #ifdef VEXLAB_TEST
@@ -61,10 +62,15 @@ struct kbench {
 
 #endif
 
-/* The measured region: a loop that takes two instructions a turn by itself. */
+/*
+ * The measured region: a loop that takes two instructions a turn by itself. It
+ * is gone through once before that is measured. Who leaves it early has turns
+ * left over.
+ */
 #define KBENCH_LOOP(_bench)						\
-	for (u64 __turns = (_bench)->begin(_bench);			\
-	     __turns-- || ((_bench)->end(_bench), false); )
+	for (u64 __turns = (_bench)->begin(_bench); __turns;		\
+	     __turns = __turns ? 0 : (_bench)->end(_bench))		\
+		for (; __turns; __turns--)
 
 /* The compiler must work the value out; to have it takes no instruction. */
 #define KBENCH_KEEP(_value)						\

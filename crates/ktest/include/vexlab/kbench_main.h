@@ -15,6 +15,7 @@
 #include <linux/irqflags.h>
 #include <linux/kernel.h>
 #include <linux/ktime.h>
+#include <linux/sched.h>
 #include <linux/timex.h>
 
 /* What is measured. */
@@ -29,9 +30,10 @@
 
 /* How far a benchmark is. */
 #define KBENCH_READY 0
-#define KBENCH_MEASURING 1
-#define KBENCH_MEASURED 2
-#define KBENCH_AGAIN 3		/* it has begun a second loop */
+#define KBENCH_WARMING 1	/* a turn that is not measured */
+#define KBENCH_MEASURING 2
+#define KBENCH_MEASURED 3
+#define KBENCH_AGAIN 4		/* it has begun a second loop */
 
 /* The longest order, and the most samples that it may ask for. */
 #define KBENCH_ORDER_MAX 4096
@@ -49,20 +51,30 @@ static u64 kbench_switches(void)
 	return current->nvcsw + current->nivcsw;
 }
 
-static noinline void kbench_end(struct kbench *bench)
+static noinline u64 kbench_end(struct kbench *bench)
 {
 	u64 now = kbench_now(bench);
 	bool enabled = !irqs_disabled();
 
+	if (bench->state == KBENCH_WARMING) {
+		bench->state = KBENCH_MEASURING;
+		bench->started = kbench_now(bench);
+		return bench->turns;
+	}
 	if (bench->state != KBENCH_MEASURING)
-		return;
+		return 0;
 	bench->state = KBENCH_MEASURED;
 	bench->ticks = now - bench->started;
 	if (bench->clock == KBENCH_OFF)
-		return;
+		return 0;
 	bench->switches = kbench_switches() - bench->switches;
 	bench->interrupts = enabled;
+	if (bench->wanted) {
+		set_tsk_need_resched(current);
+		set_preempt_need_resched();
+	}
 	local_irq_restore((unsigned long)bench->flags);
+	return 0;
 }
 
 static noinline u64 kbench_begin(struct kbench *bench)
@@ -74,16 +86,31 @@ static noinline u64 kbench_begin(struct kbench *bench)
 		bench->state = KBENCH_AGAIN;
 		return 0;
 	}
-	bench->state = KBENCH_MEASURING;
 	if (bench->clock != KBENCH_OFF) {
 		bench->switches = kbench_switches();
 		local_irq_save(flags);
 		bench->flags = flags;
+		/*
+		 * Where another task wants the processor, whoever might sleep
+		 * looks at more each time. It gets it after the loop.
+		 */
+		bench->wanted = need_resched();
+		if (bench->wanted) {
+			clear_tsk_need_resched(current);
+			clear_preempt_need_resched();
+		}
 	}
-	bench->started = kbench_now(bench);
-	if (bench->what == KBENCH_BODY)
-		return turns;
+	/*
+	 * What the kernel keeps for this processor may have been used up since
+	 * the last loop. The first turn has it filled, before the clock runs.
+	 */
+	if (bench->what == KBENCH_BODY) {
+		bench->state = KBENCH_WARMING;
+		return 1;
+	}
 
+	bench->state = KBENCH_MEASURING;
+	bench->started = kbench_now(bench);
 	if (bench->what == KBENCH_EMPTY) {
 		for (; turns; turns--)
 			asm volatile("");
@@ -155,6 +182,12 @@ static int kbench_parse(char *text, struct kbench_order *order)
 	return -ENOENT;
 }
 
+/* Whether it has left its loop early. */
+static bool kbench_has_left(const struct kbench *bench)
+{
+	return bench->state == KBENCH_WARMING || bench->state == KBENCH_MEASURING;
+}
+
 /* What kept a benchmark from being measured: a line for each reason. */
 static bool kbench_trouble(struct ktest_file *file, struct kbench *bench)
 {
@@ -180,7 +213,7 @@ static bool kbench_trouble(struct ktest_file *file, struct kbench *bench)
 		ktest_print(file, "unmeasured\n");
 	if (bench->state == KBENCH_AGAIN)
 		ktest_print(file, "again\n");
-	if (bench->state == KBENCH_MEASURING)
+	if (kbench_has_left(bench))
 		ktest_print(file, "left\n");
 	if (bench->state == KBENCH_MEASURED && bench->switches)
 		ktest_print(file, "slept %llu\n", bench->switches);
@@ -202,8 +235,7 @@ static bool kbench_measure_one(struct ktest_file *file, const struct kbench_orde
 
 	KTEST_BEFORE(&bench.test);
 	order->entry->bench(&bench);
-	/* It has left its loop early. */
-	if (bench.state == KBENCH_MEASURING && bench.clock != KBENCH_OFF)
+	if (kbench_has_left(&bench) && bench.clock != KBENCH_OFF)
 		local_irq_restore((unsigned long)bench.flags);
 	KTEST_AFTER(&bench.test);
 	if (kbench_trouble(file, &bench))

@@ -29,7 +29,7 @@
 #endif
 
 /* Which layout the structures below have; they are the same in crates/ktest/src/lib.rs. */
-#define KTEST_LAYOUT 2
+#define KTEST_LAYOUT 3
 
 /* What a test has come to. */
 #define KTEST_PASSED 0
