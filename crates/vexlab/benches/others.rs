@@ -31,8 +31,9 @@ fn main() {
     let others = Others::prepare();
     let vng = "vng --run boot/vmlinuz-RELEASE --busybox BUSYBOX";
     let rows = [
-        ("`vexlab run --no-module -- true`".to_owned(), Way::Vexlab(&["--accel", "tcg"])),
-        ("the same with `--cold`".to_owned(), Way::Vexlab(&["--accel", "tcg", "--cold"])),
+        ("`vexlab run --no-module --accel tcg -- true`".to_owned(), Way::Vexlab(&["--accel", "tcg"])),
+        ("the same without `--accel tcg`".to_owned(), Way::Vexlab(&[])),
+        ("the first with `--cold`".to_owned(), Way::Vexlab(&["--accel", "tcg", "--cold"])),
         (
             format!("`{vng} --disable-kvm --cpus 1 --memory 512M --exec true`"),
             Way::Vng(&["--disable-kvm", "--cpus", "1", "--memory", "512M"]),
@@ -60,10 +61,10 @@ fn main() {
         "\n## Beside virtme-ng and vmtest: from the program's start to the end of `true`, {KERNEL} (median of {ROUNDS})\n"
     );
     println!(
-        "virtme-ng 1.42 and vmtest 0.18.0, emulated, as `tools/other-labs` sets them up. Where the host has no"
+        "virtme-ng 1.42 and vmtest 0.18.0, emulated, as `tools/other-labs` sets them up. In turn, each twice"
     );
-    println!("udev, vng hands on neither output nor status; with `--verbose` it said that `true` ran. In turn, each");
-    println!("twice in a row, of which the second call is measured.\n");
+    println!("in a row, of which the second call is measured. {}. Where the host has", kvm());
+    println!("no udev, vng hands on neither output nor status; with `--verbose` it said that `true` ran.\n");
     println!("| how it is called | seconds | times the first |\n| --- | ---: | ---: |");
     let first = times[0].median();
     for ((what, _), times) in rows.iter().zip(&times) {
@@ -136,11 +137,7 @@ impl Others {
 
     /// What becomes of a call that leaves the choice of KVM to the program.
     fn with_kvm(&self, vng: &str) {
-        let device = match Path::new("/dev/kvm").exists() {
-            true => "`/dev/kvm` is there (`vexlab doctor` says whether it is usable)",
-            false => "there is no `/dev/kvm`",
-        };
-        println!("\nWith nothing said of KVM, once each, on this host, where {device}:\n");
+        println!("\nWith nothing said of KVM, once each:\n");
         println!("| how it is called | how it ended | seconds |\n| --- | --- | ---: |");
         let ways = [
             ("`vexlab run --no-module -- true`".to_owned(), self.command(&Way::Vexlab(&[]))),
@@ -166,6 +163,14 @@ impl Others {
             };
             println!("| {what} | {end} | {:.2} |", started.elapsed().as_secs_f64());
         }
+    }
+}
+
+/// What this host has.
+fn kvm() -> &'static str {
+    match Path::new("/dev/kvm").exists() {
+        true => "`/dev/kvm` is there (`vexlab doctor` says whether it is usable)",
+        false => "There is no `/dev/kvm`",
     }
 }
 
