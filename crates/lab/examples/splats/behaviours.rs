@@ -11,18 +11,23 @@ pub(crate) struct Behaviour {
     pub(crate) before: &'static str,
     /// A script afterwards.
     pub(crate) after: &'static str,
+    /// Whether the kernel of tests/debug-kernel says something else of it than a distribution's, or it alone anything.
+    pub(crate) is_for_debug: bool,
 }
 
 const fn plain(name: &'static str) -> Behaviour {
-    Behaviour { name, processors: 1, before: "", after: "" }
+    Behaviour { name, processors: 1, before: "", after: "", is_for_debug: false }
 }
 
-/// All of them. Those of KFENCE are possible where a kernel has it, and those from `kasan-read-behind` on with the kernel of
-/// tests/debug-kernel.
+const fn debug(name: &'static str) -> Behaviour {
+    Behaviour { is_for_debug: true, ..plain(name) }
+}
+
+/// All of them. Those of KFENCE are possible where a kernel has it.
 pub(crate) const BEHAVIOURS: &[Behaviour] = &[
-    plain("null-read"),
+    debug("null-read"),
     plain("null-write"),
-    plain("wild-read"),
+    debug("wild-read"),
     plain("low-read"),
     plain("constant-write"),
     plain("jump-to-data"),
@@ -37,7 +42,7 @@ pub(crate) const BEHAVIOURS: &[Behaviour] = &[
     plain("invalid-opcode"),
     plain("divide"),
     plain("breakpoint"),
-    plain("stack-overflow"),
+    debug("stack-overflow"),
     plain("stack-corruption"),
     plain("stack-end"),
     plain("panic"),
@@ -48,14 +53,14 @@ pub(crate) const BEHAVIOURS: &[Behaviour] = &[
     plain("warn-in-timer"),
     plain("read-in-timer"),
     plain("bug-in-timer"),
-    Behaviour { after: "rmmod misbehave; sleep 3", ..plain("timer-stays") },
+    Behaviour { after: "rmmod misbehave; sleep 3", ..debug("timer-stays") },
     Behaviour { processors: 2, ..plain("warn-everywhere") },
     plain("innocent"),
     plain("list-add-twice"),
-    plain("list-add-broken"),
-    plain("list-del-twice"),
+    debug("list-add-broken"),
+    debug("list-del-twice"),
     plain("list-del-broken"),
-    plain("refcount-underflow"),
+    debug("refcount-underflow"),
     plain("refcount-revived"),
     plain("refcount-saturated"),
     plain("free-twice"),
@@ -65,7 +70,7 @@ pub(crate) const BEHAVIOURS: &[Behaviour] = &[
     plain("write-behind"),
     plain("free-twice-watched"),
     plain("free-elsewhere"),
-    plain("objects-remaining"),
+    debug("objects-remaining"),
     plain("objects-remaining-watched"),
     plain("bad-page"),
     plain("copy-too-much"),
@@ -83,7 +88,7 @@ pub(crate) const BEHAVIOURS: &[Behaviour] = &[
         before: "echo 1 > /sys/module/kfence/parameters/sample_interval",
         ..plain("kfence-free-twice")
     },
-    Behaviour { before: "echo 1 > /proc/sys/kernel/watchdog_thresh", ..plain("soft-lockup") },
+    Behaviour { before: "echo 1 > /proc/sys/kernel/watchdog_thresh", ..debug("soft-lockup") },
     Behaviour {
         before: "echo 0 > /proc/sys/kernel/watchdog; echo 3 > /sys/module/rcupdate/parameters/rcu_cpu_stall_timeout",
         ..plain("rcu-stall")
@@ -93,46 +98,46 @@ pub(crate) const BEHAVIOURS: &[Behaviour] = &[
         ..plain("rcu-stall-of-reader")
     },
     Behaviour { before: "echo 1 > /proc/sys/kernel/hung_task_timeout_secs", ..plain("hung-task") },
-    Behaviour { before: "echo 1 > /proc/sys/kernel/hung_task_timeout_secs", ..plain("hung-mutex") },
-    plain("schedule-in-atomic"),
-    plain("sleep-in-atomic"),
-    plain("kasan-read-behind"),
-    plain("kasan-write-behind"),
-    plain("kasan-use-after-free"),
-    plain("kasan-free-twice"),
-    plain("kasan-free-inside"),
-    plain("kasan-stack"),
-    plain("kasan-global"),
-    plain("kasan-vmalloc"),
-    plain("kasan-in-timer"),
-    plain("kasan-twice"),
-    plain("ubsan-index"),
-    plain("ubsan-shift"),
-    plain("ubsan-bool"),
+    Behaviour { before: "echo 1 > /proc/sys/kernel/hung_task_timeout_secs", ..debug("hung-mutex") },
+    debug("schedule-in-atomic"),
+    debug("sleep-in-atomic"),
+    debug("kasan-read-behind"),
+    debug("kasan-write-behind"),
+    debug("kasan-use-after-free"),
+    debug("kasan-free-twice"),
+    debug("kasan-free-inside"),
+    debug("kasan-stack"),
+    debug("kasan-global"),
+    debug("kasan-vmalloc"),
+    debug("kasan-in-timer"),
+    debug("kasan-twice"),
+    debug("ubsan-index"),
+    debug("ubsan-shift"),
+    debug("ubsan-bool"),
     // What is younger than five seconds may still be in use; what has changed since the last look, too.
     Behaviour {
         after: "sleep 6; for i in 1 2; do echo scan > /sys/kernel/debug/kmemleak; done",
-        ..plain("lose-memory")
+        ..debug("lose-memory")
     },
-    plain("lock-inversion"),
-    plain("lock-recursion"),
-    plain("lock-in-interrupt"),
-    plain("lock-order-of-interrupt"),
-    plain("lock-not-held"),
-    plain("lock-freed"),
-    plain("lock-kept"),
-    plain("lock-uninitialised"),
-    plain("rcu-unprotected"),
-    plain("sleep-under-lock"),
-    plain("sleep-under-rcu"),
-    plain("sleep-in-interrupt"),
-    plain("sleep-when-asleep"),
-    plain("object-set-up-twice"),
-    plain("object-freed"),
-    plain("object-on-stack"),
+    debug("lock-inversion"),
+    debug("lock-recursion"),
+    debug("lock-in-interrupt"),
+    debug("lock-order-of-interrupt"),
+    debug("lock-not-held"),
+    debug("lock-freed"),
+    debug("lock-kept"),
+    debug("lock-uninitialised"),
+    debug("rcu-unprotected"),
+    debug("sleep-under-lock"),
+    debug("sleep-under-rcu"),
+    debug("sleep-in-interrupt"),
+    debug("sleep-when-asleep"),
+    debug("object-set-up-twice"),
+    debug("object-freed"),
+    debug("object-on-stack"),
     // What is made to fail is no trouble of the module's.
     Behaviour {
         before: "echo N > /sys/kernel/debug/failslab/ignore-gfp-wait && echo 1 > /proc/self/fail-nth && cat /proc/version",
-        ..plain("innocent-of-failslab")
+        ..debug("innocent-of-failslab")
     },
 ];

@@ -3,7 +3,8 @@
 //! keeps what the kernel says from the module's loading on.
 //!
 //! `splats FOLDER KERNEL… [-- BEHAVIOUR…]` writes `FOLDER/KERNEL/BEHAVIOUR.log`, for all behaviours unless some are
-//! named. `NAME=PATH` is the kernel of a build tree.
+//! named. `NAME=PATH` is the kernel of a build tree; of one whose name begins with `debug-` only those are kept of which
+//! it says something else.
 #![expect(clippy::print_stdout, reason = "this is a program")]
 
 mod behaviours;
@@ -68,7 +69,10 @@ fn run() -> Anything<()> {
         let built = build::build(&lab, &project, &kernel, build::Options::default())?;
         let module = fs::read(&built.stripped)?;
         fs::create_dir_all(folder.join(name))?;
-        let wanted = |behaviour: &&Behaviour| named.is_empty() || named.iter().any(|n| n == behaviour.name);
+        let wanted = |behaviour: &&Behaviour| match named {
+            [] => behaviour.is_for_debug || !name.starts_with("debug-"),
+            _ => named.iter().any(|n| n == behaviour.name),
+        };
         for behaviour in BEHAVIOURS.iter().filter(wanted) {
             let log = log_of(&lab, &kernel, &module, behaviour)?;
             // Where the module was built is a matter of the machine that builds it.
