@@ -51,6 +51,16 @@ static u64 kbench_switches(void)
 	return current->nvcsw + current->nivcsw;
 }
 
+/* Interrupts are as they were, and who wants the processor is heard again. */
+static void kbench_let_go(struct kbench *bench)
+{
+	if (bench->wanted) {
+		set_tsk_need_resched(current);
+		set_preempt_need_resched();
+	}
+	local_irq_restore((unsigned long)bench->flags);
+}
+
 static noinline u64 kbench_end(struct kbench *bench)
 {
 	u64 now = kbench_now(bench);
@@ -69,11 +79,7 @@ static noinline u64 kbench_end(struct kbench *bench)
 		return 0;
 	bench->switches = kbench_switches() - bench->switches;
 	bench->interrupts = enabled;
-	if (bench->wanted) {
-		set_tsk_need_resched(current);
-		set_preempt_need_resched();
-	}
-	local_irq_restore((unsigned long)bench->flags);
+	kbench_let_go(bench);
 	return 0;
 }
 
@@ -236,7 +242,7 @@ static bool kbench_measure_one(struct ktest_file *file, const struct kbench_orde
 	KTEST_BEFORE(&bench.test);
 	order->entry->bench(&bench);
 	if (kbench_has_left(&bench) && bench.clock != KBENCH_OFF)
-		local_irq_restore((unsigned long)bench.flags);
+		kbench_let_go(&bench);
 	KTEST_AFTER(&bench.test);
 	if (kbench_trouble(file, &bench))
 		return false;
