@@ -7,7 +7,7 @@ use libtest_mimic::Trial;
 use crate::cases;
 use crate::harness::{Context, machine, root};
 
-/// The build tree of the kernel. Without it nothing here is tested: to build it takes a quarter of an hour.
+/// The build tree of the kernel. Without it nothing here is tested: to build it takes minutes.
 const KERNEL: &str = "VEXLAB_TEST_DEBUG_KERNEL";
 
 /// Time for a test, in a kernel that looks at each access to memory, on a busy machine.

@@ -36,24 +36,6 @@ void _start(void)
 }
 "#;
 
-/// Why a run from a saved machine takes as long as it does. Found out by hand, with `perf`, `strace` and QEMU's
-/// `-d in_asm`, on a host of which the tables' was one.
-const WHERE_IT_GOES: &str = "\
-## Where the time of a run from a saved machine goes
-
-By hand, on debian-6.1, at a quieter time: `vexlab run --no-module -- true` took 0.140 s in the median of 11, and 0.137 s
-at best; `vexlab test --no-life` with nothing changed 0.468 s in the median of 15.
-
-* QEMU takes 0.018 s to its first word, whatever it is to do (`qemu-system-x86_64 --version` takes as long: it is
-  linked with 50 libraries, for which a quarter of a million addresses are relocated), 0.025 s until the machine runs
-  again, and 0.003 s to be ended. The size of its translation buffer (`tb-size`) makes no difference.
-* Nearly all of the rest is QEMU's translator: some 16,500 blocks of instructions are run for the first time from
-  restoring to the end, 2,500 of them programs' and the others the kernel's (3,500 for `execve`, 1,500 for page faults,
-  1,200 for `exit`, 950 for `fork`). No QEMU keeps translated code from one process to the next.
-* Without effect on the number of blocks were: `+arat` in the processor's model, `nohz=off`, `highres=off`, and leaving
-  the machine alone for over a second before it is saved.
-";
-
 /// How often each is measured, in turn with the others.
 const ROUNDS: usize = 9;
 
@@ -68,7 +50,6 @@ fn main() {
     for name in KERNELS {
         bench.boot_table(name);
     }
-    println!("{WHERE_IT_GOES}");
     bench.loop_table();
     bench.first_verdict();
 }

@@ -20,9 +20,9 @@ use timing::{Times, run, seconds, timed};
 /// The kernel: the others want one with 9p.
 const KERNEL: &str = "debian-6.1";
 
-/// How often each is measured, in turn with the others: a round takes more than a minute. Each is called
-/// several times in a row then, and the last call is measured: in half a minute some hosts reclaim the memory that a
-/// program's files are cached in.
+/// How often each is measured, in turn with the others: a round takes more than a minute. Each is called several times in
+/// a row then, and the last call is measured: after a pause of half a minute a first call was seen to take up to twice as
+/// long as the next.
 const ROUNDS: usize = 5;
 const CALLS: usize = 3;
 
@@ -61,6 +61,9 @@ fn main() {
     }
     println!(
         "\n## Beside virtme-ng and vmtest: from the program's start to the end of `true`, {KERNEL} (median of {ROUNDS})\n"
+    );
+    println!(
+        "By a call of its own, `cargo bench -p vexlab --bench others`, which `make bench` makes last but one."
     );
     println!(
         "virtme-ng 1.42 and vmtest 0.18.0, emulated, as `tools/other-labs` sets them up. In turn, each {CALLS}"
