@@ -13,6 +13,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         machine("run::missing_program", USUAL, missing_program),
         machine("run::killed_program", USUAL, killed_program),
         machine("run::beside_the_module", USUAL, beside_the_module),
+        machine("run::without_a_project", USUAL, without_a_project),
         machine("run::beside_a_module_that_is_refused", USUAL, beside_a_module_that_is_refused),
         machine("run::machines_share_nothing", USUAL, machines_share_nothing),
     ]
@@ -71,6 +72,22 @@ fn beside_the_module(context: &Context) {
     let ended =
         context.vexlab(["run", "--no-module", "--", "grep", "^good_c ", "/proc/modules"]).dir(&dir).run();
     assert_eq!(ended.status, 1, "without the module grep finds nothing; {ended}");
+}
+
+/// Whoever is in no project is told that no module is loaded, and one that something is asked of is missed.
+fn without_a_project(context: &Context) {
+    let ended = context.vexlab(["run", "--kernel", KERNEL, "--", "cat", "/proc/modules"]).run();
+    assert_eq!(ended.status, 0, "{ended}");
+    // The mark of a module that is not the kernel's own.
+    assert!(ended.stdout.contains("virtio") && !ended.stdout.contains("(O"), "{ended}");
+    let ours: Vec<_> = ended.stderr.lines().filter(|line| !line.starts_with("booting ")).collect();
+    let told = "there is no project here, so no module is loaded; with --no-module this is not said";
+    assert_eq!(ours, [told], "{ended}");
+    for option in ["--c-only", "--minimal", "--no-check"] {
+        let ended = context.vexlab(["run", option, "--kernel", KERNEL, "--", "true"]).run();
+        assert_eq!(ended.status, 2, "{ended}");
+        assert!(ended.stderr.contains(" is not in a project: "), "{ended}");
+    }
 }
 
 /// The command is not run where the module can't be there.

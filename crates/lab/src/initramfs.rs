@@ -18,7 +18,7 @@ use crate::newc::Archive;
 const AGENT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/agent"));
 
 /// Which form the file has: one made by a vexlab that did it in another way is not used.
-const FORM: &str = "form 1";
+const FORM: &str = "form 2";
 
 /// The list of modules that the agent loads first.
 const MODULE_LIST: &str = "vexlab/modules";
@@ -53,6 +53,7 @@ fn archive(busybox: &Busybox, modules: &[PathBuf], signed: bool) -> Result<Vec<u
     for folder in ["bin", "dev", "etc", "mnt", "proc", "root", "run", "sys", "tmp", "vexlab", "vexlab/boot"] {
         archive.directory(folder);
     }
+    archive.directory(wire::PAYLOAD.trim_start_matches('/'));
     // The kernel opens it for the first process before anything is mounted.
     archive.device("dev/console", 5, 1);
     archive.file("init", 0o755, AGENT);

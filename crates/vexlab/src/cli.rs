@@ -588,7 +588,7 @@ pub(crate) struct CommandArgs {
     #[command(flatten)]
     pub(crate) run: RunArgs,
 
-    /// Load no module; no project is needed then
+    /// Load no module, in a project as well
     #[arg(long, conflicts_with = "rust")]
     pub(crate) no_module: bool,
 
@@ -613,7 +613,7 @@ pub(crate) struct ShellArgs {
     #[command(flatten)]
     pub(crate) run: RunArgs,
 
-    /// Load no module; no project is needed then
+    /// Load no module, in a project as well
     #[arg(long, conflicts_with = "rust")]
     pub(crate) no_module: bool,
 

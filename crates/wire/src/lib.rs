@@ -35,5 +35,8 @@ pub const PORT: &str = "vexlab.agent";
 /// The kernel parameter that marks a machine as ours; its value is a [`Marker`].
 pub const MARKER_PARAMETER: &str = "vexlab.machine";
 
+/// The folder of the machine for what is sent to be loaded. It is on the initramfs, and so in memory.
+pub const PAYLOAD: &str = "/vexlab/payload";
+
 /// The record that the agent puts in the place of those that the kernel overwrote before they were read.
 pub const LOST_RECORDS: &str = "vexlab-agent: the kernel's log lost records";

@@ -5,9 +5,9 @@ use std::io::{self, PipeWriter, Read, Seek, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-use wire::Stream;
 use wire::frame::CHUNK;
 use wire::samples::Piece;
+use wire::{Reply, Stream};
 
 use crate::guard::Machine;
 use crate::job::{Failure, Job, Kind, Step, Streams, file};
@@ -17,24 +17,37 @@ use crate::sys;
 /// Writes to a file, making its folders.
 pub(crate) fn put(path: String, mode: u32, append: bool, data: Vec<u8>) -> io::Result<Job> {
     let object = path.clone();
-    Job::start(Kind::OrderedHelper, object, Streams::default(), move || {
-        let mut file = match open_to_put(&path, mode, append) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                if let Some(folder) = Path::new(&path).parent() {
-                    fs::create_dir_all(folder).map_err(Step::MakeFolder.failed())?;
-                }
-                open_to_put(&path, mode, append)
+    Job::start(Kind::OrderedHelper, object, Streams::default(), move || write(&path, mode, append, &data))
+}
+
+/// Whether a file is part of the payload, which is kept in memory: nothing there has to be waited for.
+pub(crate) fn is_payload(path: &str) -> bool {
+    let name = path.strip_prefix(wire::PAYLOAD).and_then(|rest| rest.strip_prefix('/'));
+    name.is_some_and(|name| !name.is_empty() && !name.contains('/'))
+}
+
+/// Writes to a file of the payload, in this process: to make and to bury a copy of it would take an emulator longer.
+pub(crate) fn put_payload(path: &str, mode: u32, append: bool, data: &[u8]) -> Reply {
+    write(path, mode, append, data).map_or_else(|failure| failure.reply(path), |()| Reply::Done)
+}
+
+fn write(path: &str, mode: u32, append: bool, data: &[u8]) -> Result<(), Failure> {
+    let mut file = match open_to_put(path, mode, append) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            if let Some(folder) = Path::new(path).parent() {
+                fs::create_dir_all(folder).map_err(Step::MakeFolder.failed())?;
             }
-            file => file,
+            open_to_put(path, mode, append)
         }
-        .map_err(Step::Open.failed())?;
-        // Only a mode that differs is set: many a file that isn't on a disk doesn't let it be.
-        let found = file.metadata().map_err(Step::SetMode.failed())?.permissions();
-        if found.mode() & 0o7777 != mode & 0o7777 {
-            file.set_permissions(Permissions::from_mode(mode)).map_err(Step::SetMode.failed())?;
-        }
-        file.write_all(&data).map_err(Step::Write.failed())
-    })
+        file => file,
+    }
+    .map_err(Step::Open.failed())?;
+    // Only a mode that differs is set: many a file that isn't on a disk doesn't let it be.
+    let found = file.metadata().map_err(Step::SetMode.failed())?.permissions();
+    if found.mode() & 0o7777 != mode & 0o7777 {
+        file.set_permissions(Permissions::from_mode(mode)).map_err(Step::SetMode.failed())?;
+    }
+    file.write_all(data).map_err(Step::Write.failed())
 }
 
 fn open_to_put(path: &str, mode: u32, append: bool) -> io::Result<File> {
@@ -131,5 +144,38 @@ fn copy(mut from: File, to: &mut PipeWriter) -> Result<(), Failure> {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(Step::Read.failed()(error)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_file_of_its_folder_is_payload() {
+        assert!(is_payload("/vexlab/payload/vexfs.ko"));
+        for path in
+            ["/vexlab/payload", "/vexlab/payload/", "/vexlab/payload/a/b", "/vexlab/payloads/a", "/tmp/a"]
+        {
+            assert!(!is_payload(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_put_is_written_or_said_not_to_be() {
+        let folder = std::env::temp_dir().join(format!("vexlab-agent-put-{}", std::process::id()));
+        let path = folder.join("a").to_string_lossy().into_owned();
+        assert_eq!(put_payload(&path, 0o600, false, b"one"), Reply::Done);
+        assert_eq!(put_payload(&path, 0o600, true, b" two"), Reply::Done);
+        assert_eq!(fs::read(&path).unwrap(), b"one two");
+        assert_eq!(put_payload(&path, 0o640, false, b"three"), Reply::Done);
+        assert_eq!(fs::read(&path).unwrap(), b"three");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+        let below = format!("{path}/b");
+        let action = format!("open {below}");
+        assert_eq!(put_payload(&below, 0o600, false, b""), Reply::Failed { action, errno: libc::ENOTDIR });
+        let full = put_payload("/dev/full", 0o666, true, b"three");
+        assert_eq!(full, Reply::Failed { action: "write /dev/full".into(), errno: libc::ENOSPC });
+        fs::remove_dir_all(folder).unwrap();
     }
 }

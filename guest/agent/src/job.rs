@@ -85,6 +85,11 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
+    /// What is said of it to the host. `object` is what it was done to.
+    pub(crate) fn reply(self, object: &str) -> Reply {
+        Reply::Failed { action: format!("{} {object}", self.step.words()), errno: self.errno }
+    }
+
     fn to_bytes(self) -> [u8; 5] {
         let [a, b, c, d] = self.errno.to_le_bytes();
         [self.step as u8, a, b, c, d]
@@ -396,9 +401,7 @@ impl Job {
 /// The reply for a process that told of this failure, if any, and then ended like this.
 fn reply(kind: Kind, object: &str, failure: Option<Failure>, ending: Ending) -> Reply {
     match (failure, kind, ending) {
-        (Some(Failure { step, errno }), _, _) => {
-            Reply::Failed { action: format!("{} {object}", step.words()), errno }
-        }
+        (Some(failure), _, _) => failure.reply(object),
         (None, Kind::Program, Ending::Status(status)) => Reply::Exited(Exit::Status(status)),
         (None, Kind::Program, Ending::Signal(signal)) => Reply::Exited(Exit::Signal(signal)),
         (None, _, Ending::Status(0)) => Reply::Done,

@@ -397,9 +397,7 @@ impl<'m> Session<'m> {
                 self.hello(challenge, unix_nanos, &seed)
             }
             _ if !self.open => Err(End::Refused("the first message is not a hello".into())),
-            Request::Put { path, mode, append, data } => {
-                self.begin(channel, format!("put {path}"), |_| helper::put(path, mode, append, data))
-            }
+            Request::Put { path, mode, append, data } => self.put(channel, path, mode, append, data),
             Request::Read { path } => self.begin(channel, format!("read {path}"), |_| helper::read(path)),
             Request::ReadAt { path, pieces } => {
                 self.begin(channel, format!("read {path}"), |_| helper::read_at(path, pieces))
@@ -510,7 +508,7 @@ impl<'m> Session<'m> {
         start: impl FnOnce(&Machine) -> io::Result<Job>,
     ) -> Result<(), End> {
         self.end_asker();
-        if self.tasks.iter().any(|task| task.job.channel() == channel) {
+        if self.is_busy(channel) {
             return self.finish(channel, Reply::Failed { action, errno: libc::EBUSY });
         }
         match start(self.machine) {
@@ -520,6 +518,28 @@ impl<'m> Session<'m> {
             }
         }
         Ok(())
+    }
+
+    /// Whether something is running on a channel.
+    fn is_busy(&self, channel: Channel) -> bool {
+        self.tasks.iter().any(|task| task.job.channel() == channel)
+    }
+
+    /// Writes to a file: at once where that is sure not to take long.
+    fn put(
+        &mut self,
+        channel: Channel,
+        path: String,
+        mode: u32,
+        append: bool,
+        data: Vec<u8>,
+    ) -> Result<(), End> {
+        if !helper::is_payload(&path) || self.is_busy(channel) {
+            let action = format!("put {path}");
+            return self.begin(channel, action, |_| helper::put(path, mode, append, data));
+        }
+        self.end_asker();
+        self.finish(channel, helper::put_payload(&path, mode, append, &data))
     }
 
     /// Ends the requests that are still being carried out, tells what the kernel ended up as, and is done.

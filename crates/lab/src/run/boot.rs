@@ -7,6 +7,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use wire::frame::CHUNK;
 use wire::{Marker, Process, Request, Stream};
 
 use crate::Lab;
@@ -297,6 +298,8 @@ impl<'a> Booting<'a> {
     /// first time takes longer. It waits for a moment: on a very busy host a kernel may find its timer wanting, and do
     /// without any, and nobody who waits in such a machine ever comes to an end.
     fn save(&mut self, unfinished: &Unfinished) -> Result<Version, Lost> {
+        // In two pieces, the second of which takes the memory that the first has left.
+        self.session.put("/dev/null", 0o666, &[0; 2 * CHUNK], REHEARSAL)?;
         let program = Process::new(vec!["sleep".to_owned(), "0.01".to_owned()]);
         self.session.send(&Request::Run(program))?;
         self.session.request(&Request::StdinEnd, REHEARSAL)?;

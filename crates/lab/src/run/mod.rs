@@ -546,5 +546,5 @@ fn guest_path(file: &Path) -> String {
     // A compressed module is unpacked before it is sent.
     let name =
         [".xz", ".zst", ".gz"].iter().fold(&*name, |name, suffix| name.strip_suffix(suffix).unwrap_or(name));
-    format!("/vexlab/payload/{name}")
+    format!("{}/{name}", wire::PAYLOAD)
 }

@@ -19,7 +19,7 @@ use wire::{Exit, Process, Stream, WindowSize};
 
 use super::whole::{Whole, its_own_kernel, the_project};
 use super::{environment, kernels, our_root};
-use crate::cli::{CommandArgs, Root, RunArgs, ShellArgs, SourceArgs};
+use crate::cli::{CommandArgs, Root, RunArgs, RustFrom, ShellArgs, SourceArgs};
 use crate::output;
 use crate::terminal::{self, Keys};
 
@@ -84,7 +84,7 @@ fn in_machine(
     process: Process,
     input: &mut dyn FnMut(Outgoing),
 ) -> Result<Record> {
-    let project = if wish.no_module { None } else { Some(Project::find(wish.dir)?) };
+    let project = wanted_project(lab, wish)?;
     let source = wanted_source(wish, project.as_ref())?;
     if let Root::Image(image) = &wish.run.root {
         return in_a_distribution(lab, wish, image, project.as_ref(), source, process, input);
@@ -134,6 +134,24 @@ fn in_a_distribution(
     let machine = Whole::fresh(lab, image, project, share, options, &wish.run.whole)?;
     let mut ends = Ends { output: &mut output::stream, input };
     inside::command(lab, project, &machine.place(), options, shows, process, &mut ends)
+}
+
+/// The project whose module is loaded. Whoever is in none gets a machine without one, and is told; unless something is
+/// asked of the module.
+fn wanted_project(lab: &Lab, wish: &Wish<'_>) -> Result<Option<Project>> {
+    let run = wish.run;
+    if wish.no_module {
+        return Ok(None);
+    }
+    if run.build.how.c_only || run.build.how.minimal || run.no_check || run.compiled.rust == RustFrom::Inside
+    {
+        return Project::find(wish.dir).map(Some);
+    }
+    let project = Project::find_any(wish.dir)?;
+    if project.is_none() {
+        lab.note("there is no project here, so no module is loaded; with --no-module this is not said");
+    }
+    Ok(project)
 }
 
 /// The folder to show at /src: the one that is named, or the project's, where that is wanted.
