@@ -21,8 +21,9 @@ use timing::{Times, run, seconds, timed};
 const KERNEL: &str = "debian-6.1";
 
 /// How often each is measured, in turn with the others: a round takes more than a minute. Each is called several times in
-/// a row then, and the last call is measured: after a pause of half a minute a first call was seen to take up to twice as
-/// long as the next.
+/// a row then, and the last call is measured: a host may take from memory what has not been used for a while. After a
+/// pause of a minute the first of three calls read 160 MiB from a disk, and took twice as long as the next, which read
+/// nothing.
 const ROUNDS: usize = 5;
 const CALLS: usize = 3;
 
