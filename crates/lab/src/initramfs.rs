@@ -33,7 +33,7 @@ pub fn provide(lab: &Lab, busybox: &Busybox, config: &Config, modules: &[PathBuf
     // A kernel that takes only signed modules gets them as they are.
     let signed = config.is_set("CONFIG_MODULE_SIG_FORCE");
     key.update(format!("{FORM} {signed}\n"));
-    key.update(AGENT);
+    key.update(env!("AGENT_DIGEST"));
     for path in modules.iter().map(PathBuf::as_path).chain([busybox.path()]) {
         let data = fs::metadata(path).context(|| format!("look at {}", path.display()))?;
         let modified = data.modified().context(|| format!("look at {}", path.display()))?;

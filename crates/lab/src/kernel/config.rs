@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use memchr::memmem;
 use sha2::{Digest, Sha256};
 
 use crate::error::{Context, Result};
@@ -19,17 +20,24 @@ pub enum State {
 }
 
 /// What a kernel was configured with, as Kconfig writes it (`.config`, `/boot/config-RELEASE`).
+///
+/// It is searched for what is asked: a run asks for a dozen of ten thousand options.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Config(BTreeMap<String, String>);
+pub struct Config {
+    /// Each line has a line's end before it.
+    text: String,
+}
 
 impl Config {
-    /// Parses a configuration. Lines that set nothing are comments.
+    /// A configuration as a text. Lines that set nothing are comments.
     pub fn parse(text: &str) -> Self {
-        let option = |line: &str| {
-            let (name, value) = line.split_once('=')?;
-            name.starts_with("CONFIG_").then(|| (name.to_owned(), value.trim_end().to_owned()))
-        };
-        Self(text.lines().filter_map(option).collect())
+        Self { text: format!("\n{text}") }
+    }
+
+    fn raw(&self, name: &str) -> Option<&str> {
+        let begin = format!("\n{name}=");
+        let value = memmem::rfind(self.text.as_bytes(), begin.as_bytes())? + begin.len();
+        self.text[value..].split('\n').next().map(str::trim_end)
     }
 
     /// Reads a configuration.
@@ -45,7 +53,7 @@ impl Config {
 
     /// How an option is set, by its name with `CONFIG_`.
     pub fn state(&self, name: &str) -> State {
-        match self.0.get(name).map(String::as_str) {
+        match self.raw(name) {
             Some("y") => State::Yes,
             Some("m") => State::Module,
             _ => State::No,
@@ -59,8 +67,11 @@ impl Config {
 
     /// A digest of all that is set, in hexadecimal digits: two kernels with the same were configured alike.
     pub fn digest(&self) -> String {
+        let lines = self.text.lines().filter(|line| line.starts_with("CONFIG_"));
+        let options: BTreeMap<&str, &str> = lines.filter_map(|line| line.split_once('=')).collect();
         let mut hash = Sha256::new();
-        for (name, value) in &self.0 {
+        for (name, value) in options {
+            let value = value.trim_end();
             hash.update(format!("{name}={value}\n"));
         }
         hash.finalize()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
@@ -68,7 +79,7 @@ impl Config {
 
     /// An option's value; that of a text is without its quotes.
     pub fn value(&self, name: &str) -> Option<&str> {
-        let value = self.0.get(name)?;
+        let value = self.raw(name)?;
         Some(value.strip_prefix('"').and_then(|v| v.strip_suffix('"')).unwrap_or(value))
     }
 }
@@ -92,5 +103,16 @@ mod tests {
         assert_eq!(config.value("CONFIG_NR_CPUS"), Some("8192"));
         assert_eq!(config.value("CONFIG_EMPTY"), Some(""));
         assert_eq!(config.value("CONFIG_X86_KERNEL_IBT"), None);
+        assert_eq!(config.value("CONFIG_NR"), None, "a name is a whole name");
+        assert_eq!(config.value("NR_CPUS"), None);
+        assert_eq!(Config::parse("CONFIG_A=y").state("CONFIG_A"), State::Yes);
+        assert_eq!(Config::parse("CONFIG_A=y\r\nCONFIG_B=\r\n").value("CONFIG_B"), Some(""));
+    }
+
+    #[test]
+    fn two_that_set_the_same_are_alike() {
+        let one = Config::parse("# made today\nCONFIG_B=m\nCONFIG_A=y\n# CONFIG_C is not set\n");
+        assert_eq!(one.digest(), Config::parse("CONFIG_A=y\nCONFIG_B=m").digest());
+        assert_ne!(one.digest(), Config::parse("CONFIG_A=y\nCONFIG_B=y").digest());
     }
 }
