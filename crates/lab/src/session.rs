@@ -323,6 +323,19 @@ impl Session {
         Ok(())
     }
 
+    /// Asks nothing of the machine for a while. What its kernel says meanwhile is kept.
+    ///
+    /// # Errors
+    ///
+    /// [`Lost`].
+    pub fn leave_alone(&mut self, time: Duration) -> Result<(), Lost> {
+        let end = Instant::now() + time;
+        while Instant::now() < end {
+            self.hear()?;
+        }
+        Ok(())
+    }
+
     /// What comes next, at the latest after a moment. What the kernel and QEMU say on the side is kept.
     fn hear(&mut self) -> Result<Heard, Lost> {
         match self.incoming.recv_timeout(POLL) {

@@ -127,6 +127,10 @@ const RESTORED: Duration = Duration::from_secs(5);
 /// How long the agent may take for what it does before it is saved.
 const REHEARSAL: Duration = Duration::from_secs(10);
 
+/// How long the kernel has after that for what it has put off: to free what processes had, and to count. What is saved
+/// before that is done, each run does.
+const SETTLING: Duration = Duration::from_millis(150);
+
 /// A machine on its way to its agent's first answer.
 pub(super) struct Booting<'a> {
     lab: &'a Lab,
@@ -303,6 +307,7 @@ impl<'a> Booting<'a> {
         let program = Process::new(vec!["sleep".to_owned(), "0.01".to_owned()]);
         self.session.send(&Request::Run(program))?;
         self.session.request(&Request::StdinEnd, REHEARSAL)?;
+        self.session.leave_alone(SETTLING)?;
         if let Some(splat) = self.session.splats().first() {
             // Each run is to see what the kernel says of itself.
             return Err(Lost::Control(format!(
