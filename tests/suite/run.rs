@@ -83,6 +83,8 @@ fn without_a_project(context: &Context) {
     let ours: Vec<_> = ended.stderr.lines().filter(|line| !line.starts_with("booting ")).collect();
     let told = "there is no project here, so no module is loaded; with --no-module this is not said";
     assert_eq!(ours, [told], "{ended}");
+    let ended = context.vexlab(["shell", "--kernel", KERNEL]).input(b"exit 3\n").run();
+    assert_eq!((ended.status, ended.stderr.as_str()), (3, format!("{told}\n").as_str()), "{ended}");
     for option in ["--c-only", "--minimal", "--no-check"] {
         let ended = context.vexlab(["run", option, "--kernel", KERNEL, "--", "true"]).run();
         assert_eq!(ended.status, 2, "{ended}");

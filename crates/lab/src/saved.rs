@@ -27,7 +27,7 @@ use crate::qmp::Version;
 pub const BOUND: Size = Size(4 << 30);
 
 /// How a state is made and kept: one that was made in another way is not used.
-const FORM: u32 = 1;
+const FORM: u32 = 2;
 
 /// The folder of states in the cache.
 const STATES: &str = "states";

@@ -313,9 +313,7 @@ impl Session {
     fn hear_until(&mut self, done: impl Fn(&Control) -> bool) -> Result<(), Lost> {
         let deadline = Instant::now() + CONTROL;
         while !self.control.as_ref().is_some_and(&done) {
-            if let Heard::Reply(reply, _) = self.hear()? {
-                return Err(Lost::Nonsense(format!("{reply:?}, for which nobody asked")));
-            }
+            self.hear_aside()?;
             if Instant::now() > deadline {
                 return Err(Lost::TimedOut { limit: CONTROL });
             }
@@ -331,9 +329,17 @@ impl Session {
     pub fn leave_alone(&mut self, time: Duration) -> Result<(), Lost> {
         let end = Instant::now() + time;
         while Instant::now() < end {
-            self.hear()?;
+            self.hear_aside()?;
         }
         Ok(())
+    }
+
+    /// As [`hear`](Self::hear), while no request is being carried out.
+    fn hear_aside(&mut self) -> Result<(), Lost> {
+        match self.hear()? {
+            Heard::Reply(reply, _) => Err(Lost::Nonsense(format!("{reply:?}, for which nobody asked"))),
+            Heard::Aside | Heard::Nothing => Ok(()),
+        }
     }
 
     /// What comes next, at the latest after a moment. What the kernel and QEMU say on the side is kept.
